@@ -1,0 +1,154 @@
+//! What is to be run: tasks are data, made by a pure function, carried out anywhere, cached by their digest.
+use crate::{
+    finite::Finite,
+    id::{Digest, TaskId},
+    seed::Seed,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The version of [`TrainTask`] that this crate writes.
+pub const TASK_SCHEMA: u32 = 1;
+
+/// What a run is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RunRole {
+    /// The architecture under the reference recipe, at one point of its grid of rates.
+    Reference {
+        /// Multiple of the reference recipe's learning rate.
+        rate: Finite,
+    },
+    /// The miner's own recipe.
+    Recipe,
+    /// The reference recipe at another size.
+    ScalingProbe {
+        /// What grows: `size`, `depth`, `sequence` or `batch`.
+        axis: String,
+        /// By how much.
+        factor: Finite,
+    },
+    /// The same as another task under another seed.
+    Repeat {
+        /// The task repeated.
+        of: TaskId,
+        /// Which repeat, from 1.
+        index: u32,
+    },
+    /// An evaluation task of a published model.
+    Task {
+        /// Its name.
+        name: String,
+    },
+}
+
+/// What is run: bytes by digest, opened through [`Artifacts`](crate::Artifacts); never a path, so that a task can
+/// travel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Subject {
+    /// An architecture and a recipe without code.
+    Native {
+        /// The canonical architecture.
+        graph: Digest,
+        /// The canonical recipe.
+        recipe: Digest,
+    },
+    /// A bundle of Python.
+    Guest {
+        /// The normalised bundle.
+        bundle: Digest,
+    },
+    /// A finished model.
+    Weights {
+        /// The model's files.
+        model: Digest,
+    },
+}
+
+/// What a run may spend. Equal for all that are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Budget {
+    /// Training tokens: `steps * batch * sequence`.
+    pub tokens: u64,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Rows per step.
+    pub batch: u32,
+    /// Predicted positions per row.
+    pub sequence: u32,
+    /// Wall clock, milliseconds.
+    pub wall_millis: u64,
+    /// Processor time, milliseconds.
+    pub cpu_millis: u64,
+    /// Resident memory, bytes.
+    pub peak_memory: u64,
+}
+
+/// Which text, in which tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRef {
+    /// Fingerprint of the dataset and its split.
+    pub dataset: Digest,
+    /// Fingerprint of the tokenizer.
+    pub tokenizer: Digest,
+    /// Number of token ids.
+    pub vocabulary: u32,
+}
+
+/// When and how much the host measures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasuringPlan {
+    /// Steps before which the next rows are predicted, ascending; 0 is before any training.
+    pub points: Vec<u64>,
+    /// Rows per point, the next ones of the training stream.
+    pub rows: u32,
+    /// Audited rows per point, one number for each point.
+    pub audits: Vec<u32>,
+    /// Rows of the held-out split after training.
+    pub held_out_rows: u32,
+    /// An audited position off by more than this many bits fails the run.
+    pub alarm_bits: Finite,
+}
+
+/// Everything two trainers need to measure the same thing. Its canonical bytes give its [`TaskId`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainTask {
+    /// [`TASK_SCHEMA`].
+    pub schema: u32,
+    /// What the run is for.
+    pub role: RunRole,
+    /// What is run.
+    pub subject: Subject,
+    /// On which text.
+    pub data: DataRef,
+    /// What the host sees.
+    pub measuring: MeasuringPlan,
+    /// What it may spend.
+    pub budget: Budget,
+    /// The numbers of `ctx`: `vocab_size`, `sequence_length`, `max_layers`, `max_parameters` and the probes' factors.
+    pub context: BTreeMap<String, u64>,
+    /// Root of the run's random streams. Rows come from the cohort's seed, so that all see the same.
+    pub seed: Seed,
+    /// Root of the streams that all runs of a cohort share: rows, points, held-out.
+    pub cohort: Seed,
+    /// Digest of the policy in force.
+    pub policy: Digest,
+}
+
+impl TrainTask {
+    /// The bytes that identify the task: compact JSON with fields in declaration order and maps sorted by key.
+    #[must_use]
+    pub fn canonical_bytes(&self) -> Vec<u8> {
+        // Numbers are finite by type and all keys are strings: there is no value that JSON can't carry.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// The digest of the canonical bytes.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        TaskId(Digest::of(&self.canonical_bytes()).0)
+    }
+}

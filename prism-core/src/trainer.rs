@@ -1,0 +1,112 @@
+//! Carrying out one training task.
+use crate::{
+    artifacts::Artifacts,
+    cancel::Cancel,
+    error::Result,
+    evidence::Evidence,
+    id::Digest,
+    observer::{Observer, Unobserved},
+    plan::{Subject, TrainTask},
+};
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::{fmt::Debug, sync::Arc};
+
+/// What a trainer is and can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainerInfo {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Takes architectures without code.
+    pub native: bool,
+    /// Takes bundles of Python.
+    pub guest: bool,
+    /// The devices it may use.
+    pub devices: Vec<String>,
+    /// Whether a repeat on the same device and build gives the same bits.
+    pub same_bits: bool,
+}
+
+impl TrainerInfo {
+    /// Whether it takes this kind of subject.
+    #[must_use]
+    pub fn takes(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Native { .. } => self.native,
+            Subject::Guest { .. } => self.guest,
+            Subject::Weights { .. } => false,
+        }
+    }
+}
+
+/// What a trainer may touch besides its task. A struct, so that a later field breaks nobody.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Surroundings {
+    /// Where bytes are opened and kept.
+    pub artifacts: Arc<dyn Artifacts>,
+    /// Who is told of progress.
+    pub observer: Arc<dyn Observer>,
+    /// Whether to stop.
+    pub cancel: Cancel,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// The checkpoint to go on from.
+    pub resume: Option<Digest>,
+}
+
+impl Surroundings {
+    /// A first attempt that nobody watches.
+    #[must_use]
+    pub fn new(artifacts: Arc<dyn Artifacts>) -> Self {
+        Self { artifacts, observer: Arc::new(Unobserved), cancel: Cancel::new(), attempt: 1, resume: None }
+    }
+
+    /// The same, watched.
+    #[must_use]
+    pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The same, with a token that stops it.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
+    }
+}
+
+/// Carries out one training task within a budget and returns evidence.
+///
+/// 1. Same task, same device, same build: the same evidence, but for the clocks
+///    ([`Evidence::without_clock`]), where `info().same_bits` says so.
+/// 2. A failure of the subject is evidence ([`RunOutcome::Failed`](crate::evidence::RunOutcome)), not an error; `Err`
+///    means this machine failed and the task may be tried again.
+/// 3. Spends at most the budget.
+/// 4. Ends within 5 s of cancellation.
+/// 5. The future yields: blocking compute runs on a thread of the trainer's own.
+/// 6. Evidence names the task it answers, in full.
+/// 7. No value marked `Host` was computed where the subject's code runs.
+#[async_trait]
+pub trait Trainer: Debug + Send + Sync + 'static {
+    /// What it is and can do.
+    fn info(&self) -> TrainerInfo;
+    /// Carries out a task.
+    async fn train(&self, task: &TrainTask, around: &Surroundings) -> Result<Evidence>;
+}
+
+macro_rules! forward { ($($pointer:ident),*) => { $(
+    #[async_trait]
+    impl<T: Trainer + ?Sized> Trainer for $pointer<T> {
+        fn info(&self) -> TrainerInfo {
+            (**self).info()
+        }
+        async fn train(&self, task: &TrainTask, around: &Surroundings) -> Result<Evidence> {
+            (**self).train(task, around).await
+        }
+    }
+)* } }
+forward!(Box, Arc);
