@@ -1,1 +1,10 @@
-//! placeholder
+//! Measuring for PRISM: what came in, where it runs, what it learns from, what the host sees, and what that is worth.
+//!
+//! The way of a submission: [`bundle`] (unpacked, counted) → [`graph`] and [`recipe`] (checked before a byte is
+//! allocated) → [`native`] (played by trusted code) → [`measure`] (the host deals rows and does the arithmetic) →
+//! [`score`] → [`reward`].
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod graph;
+pub mod player;
+pub mod recipe;

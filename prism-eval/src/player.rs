@@ -1,0 +1,81 @@
+//! The one cut below [`Trainer`](prism_core::Trainer): native graph, Python guest and scripted cheat all play the same
+//! game, and one host loop deals the rows, audits the claims, does the arithmetic and writes the evidence.
+use async_trait::async_trait;
+use prism_core::{Digest, Finite, Result, evidence::Work};
+use std::{collections::BTreeMap, fmt::Debug};
+
+/// Rows of tokens, row-major. A row of `columns` tokens has `columns - 1` predicted positions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rows {
+    /// `rows * columns` ids.
+    pub tokens: Vec<u32>,
+    /// Number of rows.
+    pub rows: u32,
+    /// Tokens per row.
+    pub columns: u32,
+}
+
+/// One negative log-likelihood (nats) per predicted position, as the player says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claims {
+    /// `rows * positions` values, row-major.
+    pub values: Vec<f32>,
+    /// Number of rows.
+    pub rows: u32,
+    /// Predicted positions per row.
+    pub positions: u32,
+}
+
+/// Next-token logits, one vector per row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logits {
+    /// `rows * vocabulary` values, row-major.
+    pub values: Vec<f32>,
+    /// Number of rows.
+    pub rows: u32,
+    /// Values per row.
+    pub vocabulary: u32,
+}
+
+/// What a player says about one training step, by name. Host-witnessed when the player is trusted code.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepReport(pub BTreeMap<&'static str, Finite>);
+
+/// All that prediction needs, by digest; its size is the model's size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Digest of the state.
+    pub state: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// A model that learns and predicts.
+///
+/// 1. `claim` and `logits_at` are pure functions of (state, rows).
+/// 2. `snapshot` precedes the rows that it will be audited on.
+/// 3. `auditor` starts a player that never ran before, from the snapshot and nothing else.
+/// 4. While frozen, nothing of the player runs.
+#[async_trait]
+pub trait Player: Debug + Send {
+    /// Whether its arithmetic runs in trusted code: claims need no audit and step reports are the host's own.
+    fn trusted(&self) -> bool;
+    /// Predicts rows that it has not trained on.
+    async fn claim(&mut self, rows: &Rows) -> Result<Claims>;
+    /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation.
+    async fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits>;
+    /// One step of the recipe.
+    async fn train(&mut self, batch: &Rows) -> Result<StepReport>;
+    /// Takes the state that prediction needs.
+    async fn snapshot(&mut self) -> Result<Snapshot>;
+    /// A fresh player from a snapshot; `None` when this one is trusted.
+    async fn auditor(&self, snapshot: Snapshot) -> Result<Option<Box<dyn Player>>>;
+    /// Stops everything of it.
+    async fn freeze(&mut self) -> Result<()>;
+    /// Lets it run again.
+    async fn thaw(&mut self) -> Result<()>;
+    /// Work since the start, counted by the host, over all attempts.
+    async fn spent(&mut self) -> Result<Work>;
+    /// Ends it.
+    async fn finish(self: Box<Self>) -> Result<()>;
+}
