@@ -43,7 +43,7 @@ pub(super) async fn serve(listen: SocketAddr, chain: SharedChain) -> Result<(Soc
 
 /// All methods, and `rpc_methods` that lists them. The list has no `archive_` or `chainHead_` names, by which clients
 /// know to use these.
-fn methods(chain: SharedChain) -> Result<RpcModule<SharedChain>, jsonrpsee::core::RegisterMethodError> {
+pub(super) fn methods(chain: SharedChain) -> Result<RpcModule<SharedChain>, jsonrpsee::core::RegisterMethodError> {
     let mut module = RpcModule::from_arc(Arc::new(chain));
     chain::register(&mut module)?;
     state::register(&mut module)?;
