@@ -8,7 +8,7 @@ use codec::Encode;
 use sp_crypto_hashing::blake2_256;
 use tokio::sync::broadcast;
 
-use super::block::{Block, Header, slot_log};
+use super::block::{Block, Header, hex, slot_log};
 use super::config::{BlockClock, DevnetConfig};
 use super::dispatch::{DispatchClass, DispatchEventInfo, Execution, Pays, Weight};
 use super::extrinsic::{
@@ -151,7 +151,7 @@ impl Chain {
         record(&mut events, Phase::Initialization, execution.events);
 
         let mut extrinsics = vec![self.set_time(number, &mut events)];
-        self.include_transactions(number, &mut extrinsics, &mut events);
+        let watchers = self.include_transactions(number, &mut extrinsics, &mut events);
 
         let slot = aura::CURRENT_SLOT.get(&self.state, ());
         system::EXTRINSIC_COUNT.put(&mut self.state, (), &u32::try_from(extrinsics.len()).unwrap_or(u32::MAX));
@@ -165,6 +165,7 @@ impl Chain {
             logs: vec![slot_log(slot)],
         };
         let block = Arc::new(Block { hash: header.hash(), header, extrinsics });
+        self.included.push_back(Included { number, block: block.hash, watchers });
         self.append(&block);
         block
     }
@@ -186,8 +187,13 @@ impl Chain {
     }
 
     /// Fills the block from the pool, in order of arrival, each account's transactions in order of nonce. Those that
-    /// became invalid are dropped.
-    fn include_transactions(&mut self, number: u64, extrinsics: &mut Vec<Vec<u8>>, events: &mut Vec<EventRecord>) {
+    /// became invalid are dropped. Returns who waits for news of those in the block.
+    fn include_transactions(
+        &mut self,
+        number: u64,
+        extrinsics: &mut Vec<Vec<u8>>,
+        events: &mut Vec<EventRecord>,
+    ) -> Vec<Watcher> {
         let mut taken = Vec::new();
         loop {
             let before = taken.len();
@@ -217,8 +223,7 @@ impl Chain {
                 break;
             }
         }
-        let watchers: Vec<Watcher> = taken.into_iter().flatten().collect();
-        self.included.push_back(Included { number, block: H256::zero(), watchers });
+        taken.into_iter().flatten().collect()
     }
 
     /// Whether a waiting transaction can go into block `number` now; an error when it never can.
@@ -251,11 +256,8 @@ impl Chain {
 
     fn append(&mut self, block: &Arc<Block>) {
         let number = block.header.number;
-        if let Some(included) = self.included.back_mut() {
-            included.block = block.hash;
-            for watcher in &included.watchers {
-                watcher.tell(TransactionStatus::InBlock(super::block::hex(block.hash)));
-            }
+        for watcher in self.included.back().iter().flat_map(|included| &included.watchers) {
+            watcher.tell(TransactionStatus::InBlock(hex(block.hash)));
         }
         self.numbers.insert(block.hash, number);
         self.blocks.push_back(Arc::clone(block));
@@ -280,7 +282,7 @@ impl Chain {
         while self.included.front().is_some_and(|included| included.number <= self.finalized) {
             if let Some(included) = self.included.pop_front() {
                 for watcher in included.watchers {
-                    watcher.tell(TransactionStatus::Finalized(super::block::hex(included.block)));
+                    watcher.tell(TransactionStatus::Finalized(hex(included.block)));
                 }
             }
         }

@@ -261,3 +261,49 @@ fn apis() -> Vec<RuntimeApiMetadata> {
         ),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use subxt::Metadata as Read;
+
+    use super::super::runtime;
+    use super::*;
+
+    fn read(version: u32) -> Read {
+        let metadata = Metadata::new(&runtime::version(425), 12_000);
+        Read::decode_from(metadata.at_version(version).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_served_version_is_read_and_says_the_same() {
+        assert_eq!(VERSIONS, [14, 15]);
+        let [v14, v15] = VERSIONS.map(read);
+        for pallet in v15.pallets() {
+            let older = v14.pallet_by_name(pallet.name()).unwrap();
+            assert_eq!(pallet.call_index(), older.call_index());
+            let names = |pallet: &subxt::metadata::PalletMetadata<'_>| -> Vec<String> {
+                pallet.storage().unwrap().entries().iter().map(|entry| entry.name().to_owned()).collect()
+            };
+            assert_eq!(names(&pallet), names(&older));
+        }
+        assert!(Metadata::new(&runtime::version(425), 12_000).at_version(16).is_none());
+    }
+
+    #[test]
+    fn calls_have_the_chain_s_indices_and_argument_names() {
+        let metadata = read(15);
+        let pallet = metadata.pallet_by_name("SubtensorModule").unwrap();
+        assert_eq!(pallet.call_index(), 7);
+        for (name, index, arguments) in [
+            ("set_weights", 0, "netuid dests weights version_key"),
+            ("set_mechanism_weights", 119, "netuid mecid dests weights version_key"),
+            ("serve_axon", 4, "netuid version ip port ip_type protocol placeholder1 placeholder2"),
+            ("burned_register", 7, "netuid hotkey"),
+            ("register_limit", 134, "netuid hotkey limit_price"),
+        ] {
+            let call = pallet.call_variant_by_name(name).unwrap();
+            let names: Vec<_> = call.fields.iter().filter_map(|field| field.name.as_deref()).collect();
+            assert_eq!((call.index, names.join(" ").as_str()), (index, arguments));
+        }
+    }
+}

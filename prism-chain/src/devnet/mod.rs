@@ -45,6 +45,7 @@ mod storage;
 mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use jsonrpsee::server::ServerHandle;
 use prism_core::{Hotkey, MechanismId, Netuid, Uid};
@@ -230,14 +231,12 @@ impl Devnet {
         lock(&self.chain).ledger().entries()
     }
 
-    /// Stops the chain and waits until its server is gone.
-    pub async fn stop(mut self) {
-        if let Some(author) = self.author.take() {
-            author.abort();
-        }
+    /// Stops the chain and waits until its server is gone, for at most five seconds: a client that doesn't take its
+    /// goodbye is left behind.
+    pub async fn stop(self) {
         let server = self.server.clone();
         drop(self);
-        server.stopped().await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), server.stopped()).await;
     }
 }
 
@@ -261,9 +260,9 @@ fn known(chain: &Chain, netuid: Netuid) -> Result<NetUid, DevnetError> {
 }
 
 /// Makes a block at every tick.
-async fn author(chain: SharedChain, interval: std::time::Duration) {
+async fn author(chain: SharedChain, interval: Duration) {
     // An interval of zero isn't one.
-    let mut ticks = tokio::time::interval(interval.max(std::time::Duration::from_millis(1)));
+    let mut ticks = tokio::time::interval(interval.max(Duration::from_millis(1)));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     // The first tick is at once; the first block comes an interval later.
     ticks.tick().await;

@@ -124,7 +124,22 @@ pub(super) fn version(spec_version: u32) -> RuntimeVersion {
 
 #[cfg(test)]
 mod tests {
+    use super::super::primitives::NetUid;
     use super::*;
+
+    #[test]
+    fn call_data_is_what_clients_of_the_live_chain_encode() {
+        // Made by subxt from finney's metadata at spec 393.
+        let data = hex::decode("07002500080000010008ffff00800700000000000000").unwrap();
+        let call = RuntimeCall::SubtensorModule(subtensor::Call::set_weights {
+            netuid: NetUid(37),
+            dests: vec![0, 1],
+            weights: vec![65_535, 32_768],
+            version_key: 7,
+        });
+        assert_eq!(call.encode(), data);
+        assert_eq!(RuntimeCall::decode(&mut &data[..]), Ok(call));
+    }
 
     #[test]
     fn api_ids_are_the_published_ones() {

@@ -227,3 +227,24 @@ macro_rules! storage {
     };
 }
 pub(super) use storage;
+
+#[cfg(test)]
+mod tests {
+    use super::super::pallets::{subtensor, system};
+    use super::super::primitives::{AccountId32, NetUid};
+
+    #[test]
+    fn keys_are_those_of_the_live_chain() {
+        let account = AccountId32::new([1; 32]);
+        let key = hex::encode(system::ACCOUNT.key(&(account.clone(),)));
+        // The published prefix of System.Account, blake2_128 of the account, the account.
+        assert!(key.starts_with("26aa394eea5630e07c48ae0c9558cef7b99d880ec681799c0cf30e8886371da9"));
+        assert!(key.ends_with(&hex::encode([1; 32])));
+        assert_eq!(key.len(), 2 * (32 + 16 + 32));
+        let key = hex::encode(subtensor::UIDS.key(&(NetUid(258), account)));
+        assert!(key.starts_with("658faa385070e074c85bf6b568cf0555"));
+        assert_eq!(&key[64..68], "0201", "Identity: the number as it is");
+        assert_eq!(key.len(), 2 * (32 + 2 + 16 + 32));
+        assert_eq!(subtensor::REVEAL_PERIOD_EPOCHS.key(&(NetUid(1),)).len(), 32 + 8 + 2);
+    }
+}

@@ -1,7 +1,6 @@
 //! Whole paths through subxt, as an unchanged client takes them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use prism_core::{Block, Hotkey, MechanismId, Netuid, Uid};
 use sp_core::{Pair, sr25519};
@@ -87,7 +86,7 @@ impl Bench {
                 other => panic!("not included: {other:?}"),
             }
         };
-        let events = included.wait_for_success().await.map_err(|error| error.to_string())?;
+        let events = included.wait_for_success().await.map_err(|error| format!("{error}"))?;
         let names = events.iter().map(|event| {
             let event = event.unwrap();
             format!("{}.{}", event.pallet_name(), event.event_name())
@@ -475,7 +474,10 @@ mod garbage {
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
-    use super::super::*;
+    use std::sync::{Arc, Mutex};
+
+    use super::super::chain::Chain;
+    use super::super::{DevnetConfig, block, genesis, rpc};
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![

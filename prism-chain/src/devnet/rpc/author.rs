@@ -45,6 +45,6 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
 
 fn submit(arguments: &Arguments, chain: &SharedChain, watcher: Option<Watcher>) -> Result<H256, ErrorObjectOwned> {
     let bytes = arguments.bytes(0)?;
-    let opaque = Vec::<u8>::decode(&mut &bytes[..]).map_err(|error| PoolError::BadFormat(error.to_string()));
+    let opaque = Vec::<u8>::decode(&mut bytes.as_slice()).map_err(|error| PoolError::BadFormat(error.to_string()));
     opaque.and_then(|_| lock(chain).submit(bytes, watcher)).map_err(|error| fault::pool(&error))
 }
