@@ -1,1 +1,4 @@
-//! placeholder
+//! Bittensor for PRISM.
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+
+pub mod request;
