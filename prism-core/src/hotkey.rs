@@ -35,11 +35,10 @@ impl Hotkey {
     /// The ss58 form.
     #[must_use]
     pub fn ss58(&self) -> String {
-        let mut bytes = [0; 35];
-        let (head, sum) = bytes.split_at_mut(33);
-        head[..1].copy_from_slice(&[PREFIX]);
-        head[1..].copy_from_slice(&self.0);
-        sum.copy_from_slice(&checksum(head));
+        let mut bytes = Vec::with_capacity(35);
+        bytes.push(PREFIX);
+        bytes.extend(self.0);
+        bytes.extend(checksum(PREFIX, &self.0));
         bs58::encode(bytes).into_string()
     }
 
@@ -53,9 +52,10 @@ impl Hotkey {
 }
 
 /// First two bytes of blake2b-512("SS58PRE" ‖ prefix ‖ key): the Substrate ss58 specification.
-fn checksum(head: &[u8]) -> [u8; 2] {
-    let hash = Blake2b512::new().chain_update(b"SS58PRE").chain_update(head).finalize();
-    [hash[0], hash[1]]
+fn checksum(prefix: u8, key: &[u8; 32]) -> [u8; 2] {
+    let hash = Blake2b512::new().chain_update(b"SS58PRE").chain_update([prefix]).chain_update(key).finalize();
+    let [first, second, ..]: [u8; 64] = hash.into();
+    [first, second]
 }
 
 impl FromStr for Hotkey {
@@ -69,15 +69,13 @@ impl FromStr for Hotkey {
             Ok(35) => {}
             Ok(_) | Err(_) => return Err(HotkeyError::Base58),
         }
-        let (head, sum) = bytes.split_at(33);
-        if head[0] != PREFIX {
-            return Err(HotkeyError::Prefix(head[0]));
+        let [prefix, key @ .., first, second] = bytes;
+        if prefix != PREFIX {
+            return Err(HotkeyError::Prefix(prefix));
         }
-        if sum != checksum(head) {
+        if [first, second] != checksum(prefix, &key) {
             return Err(HotkeyError::Checksum);
         }
-        let mut key = [0; 32];
-        key.copy_from_slice(&head[1..]);
         Ok(Self(key))
     }
 }
@@ -133,8 +131,7 @@ mod tests {
         // Alice on Kusama (prefix 2) is one character shorter; prefix 41 keeps the length.
         let mut bytes = [0; 35];
         bytes[0] = 41;
-        let sum = checksum(&bytes[..33]);
-        bytes[33..].copy_from_slice(&sum);
+        bytes[33..].copy_from_slice(&checksum(41, &[0; 32]));
         let other = bs58::encode(bytes).into_string();
         assert!(matches!(other.parse::<Hotkey>(), Err(HotkeyError::Prefix(41) | HotkeyError::Length(_))));
     }

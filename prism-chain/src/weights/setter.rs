@@ -4,7 +4,7 @@ use crate::{
     error::ChainError,
     extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, subtensor},
     metagraph::storage_index,
-    rejection::{Rejection, Remedy},
+    rejection::Remedy,
     runtime::{AtBlock, number, subnet},
     signer::Signer,
     weights::{
@@ -176,14 +176,10 @@ impl SubtensorWeightSetter {
                 Remedy::Never if first => Ok(receipt.enter(now, Stage::Failed { error: rejection.to_string() })),
                 // A pool had it once: its block, or the era's end, will tell.
                 _ if !first => Ok(receipt.clone()),
-                _ => Err(self.waiting(rejection)),
+                _ => Err(rejection.into()),
             },
             Err(error) => Err(error.into()),
         }
-    }
-
-    fn waiting(&self, rejection: Rejection) -> WeightsError {
-        rejection.into()
     }
 
     /// Looks for the extrinsic in the blocks of its era.
