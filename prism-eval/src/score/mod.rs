@@ -29,6 +29,8 @@ mod pairing;
 mod prequential;
 mod prism;
 mod reference;
+#[cfg(test)]
+mod round_tests;
 mod shares;
 
 pub use card::single_track;

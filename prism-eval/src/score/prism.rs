@@ -143,8 +143,8 @@ impl<'a> Field<'a> {
             |track| tracks.get(&track).map_or((BASELINE, 0.0), |score| (score.quality.get(), standard_error(score)));
         let (architecture, training) = (of(Track::Architecture), of(Track::Training));
         let (a, t) = (numbers.architecture.get(), numbers.training.get());
-        let total =
-            Finite::new(a * architecture.0 + t * training.0).map(|total| total.clamp(Finite::ZERO, Finite::ONE));
+        let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
+            .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
         let eligible = total.is_some() && (candidate.incumbent || !numbers.requires_confirmation());
         if !eligible {
             reasons.push("not eligible: waits for a confirmation in a later cohort".into());

@@ -47,11 +47,12 @@ pub(super) fn weigh(
         }
     }
     let there: f64 = readings.iter().map(|(_, share, _)| share).sum();
-    let mut quality = 0.0;
+    // Around one half, so that the baseline itself is one half to the last bit.
+    let mut quality = 0.5;
     let mut components = std::collections::BTreeMap::new();
     for (name, share, reading) in readings {
         let share = share / there;
-        quality += share * reading.value.get();
+        quality += share * (reading.value.get() - 0.5);
         let component =
             Component { value: reading.value, share: Finite::new(share)?, standard_error: reading.standard_error };
         components.insert(name.to_owned(), component);

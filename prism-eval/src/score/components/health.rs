@@ -5,13 +5,15 @@ use prism_core::{
     evidence::{Series, Witness},
 };
 
-/// What an architecture's health is read from.
-pub(in crate::score) const ARCHITECTURE_SIGNALS: [&str; 2] = ["gradient_norm", "activation_rms"];
-/// What a recipe's stability is read from.
-pub(in crate::score) const TRAINING_SIGNALS: [&str; 2] = ["train_bits_per_byte", "gradient_norm"];
+/// A curve, and how many times the median of the values before it a value must exceed to be a spike. Norms scatter by
+/// tens of percent from batch to batch, losses by a few.
+pub(in crate::score) type Signal = (&'static str, f64);
 
-/// A value above this many times the median of those before it is a spike.
-const SPIKE: f64 = 3.0;
+/// What an architecture's health is read from.
+pub(in crate::score) const ARCHITECTURE_SIGNALS: [Signal; 2] = [("gradient_norm", 3.0), ("activation_rms", 3.0)];
+/// What a recipe's stability is read from.
+pub(in crate::score) const TRAINING_SIGNALS: [Signal; 2] = [("train_bits_per_byte", 1.25), ("gradient_norm", 3.0)];
+
 /// Steps that the median looks back.
 const WINDOW: usize = 32;
 /// Steps before a value can be a spike.
@@ -26,14 +28,17 @@ const SCALE: f64 = 0.1;
 ///
 /// The fraction counts spikes against the run's own recent median, so it is free of units, and neither a slow start
 /// nor a large one helps.
-pub(in crate::score) fn health(pair: &Pair<'_>, signals: &[&str]) -> Read {
+pub(in crate::score) fn health(pair: &Pair<'_>, signals: &[Signal]) -> Read {
     let (subject, baseline) = pair.heads()?;
     let differences: Vec<f64> = signals
         .iter()
-        .filter_map(|name| Some(spiking(host(baseline, name)?)? - spiking(host(subject, name)?)?))
+        .filter_map(|(name, factor)| {
+            Some(spiking(host(baseline, name)?, *factor)? - spiking(host(subject, name)?, *factor)?)
+        })
         .collect();
     if differences.is_empty() {
-        return Err(format!("no host-witnessed {} on both sides", signals.join(" or ")));
+        let names: Vec<&str> = signals.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no host-witnessed {} on both sides", names.join(" or ")));
     }
     let mean = differences.iter().sum::<f64>() / differences.len() as f64;
     pair.gated(0.5 + 0.5 * (mean / SCALE).clamp(-1.0, 1.0))
@@ -44,7 +49,7 @@ fn host<'a>(run: &'a Evidence, name: &str) -> Option<&'a Series> {
 }
 
 /// Fraction of the values after the warm-up that spike.
-fn spiking(series: &Series) -> Option<f64> {
+fn spiking(series: &Series, factor: f64) -> Option<f64> {
     let values = &series.values;
     if values.len() < SHORTEST {
         return None;
@@ -56,7 +61,7 @@ fn spiking(series: &Series) -> Option<f64> {
         window.extend(values.get(end.saturating_sub(WINDOW)..end)?);
         let middle = window.len() / 2;
         let (_, median, _) = window.select_nth_unstable(middle);
-        spikes += u32::from(value.get() > SPIKE * median.get().max(0.0));
+        spikes += u32::from(value.get() > factor * median.get().max(0.0));
     }
     Some(f64::from(spikes) / (values.len() - WARM) as f64)
 }
@@ -91,13 +96,13 @@ mod tests {
 
     #[test]
     fn spikes_are_counted_against_the_median_of_the_steps_before() {
-        assert_eq!(spiking(&curve(0)), Some(0.0));
-        assert_eq!(spiking(&curve(2)), Some(2.0 / 40.0));
+        assert_eq!(spiking(&curve(0), 3.0), Some(0.0));
+        assert_eq!(spiking(&curve(2), 3.0), Some(2.0 / 40.0));
         let falling =
             Series { values: (0..48).map(|s| Finite::new(100.0 / f64::from(s + 1)).unwrap()).collect(), ..curve(0) };
-        assert_eq!(spiking(&falling), Some(0.0));
+        assert_eq!(spiking(&falling, 3.0), Some(0.0));
         let short = Series { values: vec![Finite::ONE; 15], ..curve(0) };
-        assert_eq!(spiking(&short), None);
+        assert_eq!(spiking(&short, 3.0), None);
     }
 
     #[test]
