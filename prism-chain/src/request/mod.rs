@@ -9,8 +9,8 @@ mod shape;
 
 pub use prism::{HEADER_HOTKEY, HEADER_NONCE, HEADER_SIGNATURE, HEADER_TIMESTAMP, Signed, Unsigned, WINDOW};
 
+use crate::signer::verify;
 use prism_core::{Error, Fault, Hotkey, Kind, Nonces, hotkey::HotkeyError};
-use sp_core::{Pair as _, sr25519};
 use std::time::SystemTime;
 
 /// Why a request isn't what it claims to be.
@@ -120,6 +120,5 @@ fn check_signature(hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> Res
     if hotkey.0 == [0; 32] {
         return Err(RequestError::WeakKey);
     }
-    let (signature, key) = (sr25519::Signature::from_raw(*signature), sr25519::Public::from_raw(hotkey.0));
-    if sr25519::Pair::verify(&signature, message, &key) { Ok(()) } else { Err(RequestError::Signature) }
+    if verify(hotkey, message, signature) { Ok(()) } else { Err(RequestError::Signature) }
 }
