@@ -73,6 +73,7 @@ mod tests {
         evidence::Estimate,
         standings::{STANDINGS_SCHEMA, Showing},
         submission::Precedence,
+        testing::{reward as conformance, sample},
     };
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -119,6 +120,11 @@ mod tests {
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn the_policy_keeps_the_contract() {
+        conformance::run(&|| Box::new(FrontierPools), &sample::reward_case()).assert_ok();
     }
 
     #[test]
