@@ -5,6 +5,7 @@
 //! [`score`] → [`reward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod document;
 pub mod graph;
 pub mod native;
 pub mod plan_of_runs;

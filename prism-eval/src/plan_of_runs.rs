@@ -136,7 +136,7 @@ fn task(
         measuring: measuring_plan(policy, cohort.seed),
         budget: policy.budget()?,
         context: BTreeMap::from([
-            ("max_layers".to_owned(), policy.max_layers),
+            ("max_layers".to_owned(), u64::from(policy.max_layers)),
             ("max_parameters".to_owned(), policy.max_parameters),
             ("sequence_length".to_owned(), u64::from(policy.sequence)),
             ("vocab_size".to_owned(), u64::from(cohort.data.vocabulary)),

@@ -416,6 +416,14 @@ async fn a_transaction_that_expires_in_the_pool_is_told_so() {
     assert!(matches!(progress.next().await, Some(Ok(TransactionStatus::Invalid { .. }))));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_chooses_its_own_interface_finds_this_one() {
+    let devnet = Devnet::start(with_neurons()).await.unwrap();
+    let api = OnlineClient::<SubstrateConfig>::from_insecure_url(devnet.url()).await.unwrap();
+    let at = api.at_current_block().await.unwrap();
+    assert_eq!((at.block_number(), at.spec_version()), (0, 425));
+}
+
 #[tokio::test]
 async fn the_same_calls_give_the_same_blocks() {
     let run = async || {

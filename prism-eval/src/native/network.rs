@@ -202,11 +202,19 @@ fn width(graph: &ResolvedGraph, index: usize, step: &Step, inputs: &[Option<u64>
             }
         }
         (Op::Add | Op::Multiply, &[a, b]) => {
-            if a == b { Ok(a) } else { refuse("both values must be equally wide") }
+            if a == b {
+                Ok(a)
+            } else {
+                refuse("both values must be equally wide")
+            }
         }
         (Op::Activation { .. }, &[x]) => Ok(x),
         (Op::Shift { by }, &[x]) => {
-            if *by < 0 { Err(NetworkError::LooksAhead(index)) } else { Ok(x) }
+            if *by < 0 {
+                Err(NetworkError::LooksAhead(index))
+            } else {
+                Ok(x)
+            }
         }
         _ => Err(NetworkError::Arity(index)),
     }

@@ -83,7 +83,13 @@ impl NativePlayer {
     /// # Errors
     /// `Invalid` (miner) when the recipe cannot train the network or the budget's rows are longer than the graph's;
     /// `Limit` (miner) when the run would need more than `budget.peak_memory`, before anything is allocated.
-    pub fn new(network: Network, recipe: &Recipe, budget: &Budget, seed: Seed, settings: PlayerSettings) -> Result<Self> {
+    pub fn new(
+        network: Network,
+        recipe: &Recipe,
+        budget: &Budget,
+        seed: Seed,
+        settings: PlayerSettings,
+    ) -> Result<Self> {
         let optimizers = Optimizers::new(recipe, network.graph(), budget.steps)?;
         if budget.sequence == 0 || budget.sequence > network.graph().sequence {
             let (rows, graph) = (budget.sequence, network.graph().sequence);
@@ -96,7 +102,8 @@ impl NativePlayer {
         }
         let pool = ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).thread_name(|n| format!("native-{n}"));
         let pool = pool.build().map_err(|e| {
-            Error::new(Kind::Unavailable, Fault::Infrastructure, "threads of the native trainer not startable").because(e)
+            Error::new(Kind::Unavailable, Fault::Infrastructure, "threads of the native trainer not startable")
+                .because(e)
         })?;
         let device = Device::flex();
         let engine = Engine {
@@ -257,9 +264,10 @@ impl Engine {
     fn claim(&mut self, rows: &Rows) -> Result<Claims> {
         self.fit(rows);
         let columns = self.network.graph().vocabulary as usize;
-        let claims = self.parts(rows)?.into_par_iter().map(|part| {
-            Ok(negative_log_likelihoods(&self.logits(&part)?, columns, &part.targets))
-        });
+        let claims = self
+            .parts(rows)?
+            .into_par_iter()
+            .map(|part| Ok(negative_log_likelihoods(&self.logits(&part)?, columns, &part.targets)));
         let claims: Vec<Vec<f64>> = claims.collect::<Result<_>>()?;
         #[allow(clippy::cast_possible_truncation)]
         let values = claims.into_iter().flatten().map(|nats| nats as f32).collect();
@@ -270,7 +278,8 @@ impl Engine {
         self.fit(rows);
         let per_row = self.constants.positions();
         if positions.len() != rows.rows as usize || positions.iter().any(|p| *p as usize >= per_row) {
-            let text = format!("{} positions do not name one below {per_row} in each of {} rows", positions.len(), rows.rows);
+            let text =
+                format!("{} positions do not name one below {per_row} in each of {} rows", positions.len(), rows.rows);
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         }
         let vocabulary = self.network.graph().vocabulary;

@@ -11,7 +11,8 @@ fn timing() {
     let l: u32 = std::env::var("L").map_or(2, |v| v.parse().unwrap());
     let threads: usize = std::env::var("T").map_or(1, |v| v.parse().unwrap());
     let steps = 20;
-    let budget = Budget { tokens: 0, steps, batch: b, sequence: t, wall_millis: 0, cpu_millis: 0, peak_memory: 8 << 30 };
+    let budget =
+        Budget { tokens: 0, steps, batch: b, sequence: t, wall_millis: 0, cpu_millis: 0, peak_memory: 8 << 30 };
     let run = || {
         let network = Network::new(gpt(d, l, 4, 256, t)).unwrap();
         println!("{:?}", network.cost());
@@ -29,7 +30,13 @@ fn timing() {
         }
         let s = start.elapsed().as_secs_f64();
         let toks = f64::from(b * t) * steps as f64 / s;
-        println!("{:.0} tok/s {:.1} GFLOP/s {:?} {:?}", toks, toks * flops as f64 / 1e9, report, block_on(player.spent()));
+        println!(
+            "{:.0} tok/s {:.1} GFLOP/s {:?} {:?}",
+            toks,
+            toks * flops as f64 / 1e9,
+            report,
+            block_on(player.spent())
+        );
     };
     if std::env::var("PAR").is_ok() {
         std::thread::scope(|s| {

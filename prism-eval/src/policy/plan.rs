@@ -35,7 +35,7 @@ pub struct PlanPolicy {
     /// Further seeds of the run that counts.
     pub repeats: u32,
     /// `ctx.max_layers`.
-    pub max_layers: u64,
+    pub max_layers: u32,
     /// `ctx.max_parameters`.
     pub max_parameters: u64,
 }

@@ -16,21 +16,14 @@ use std::collections::BTreeSet;
 /// burned, and so is the credit of a hotkey that is no longer registered. The numbers are [`RewardNumbers`], read from
 /// the context.
 ///
-/// The training track has a frontier for each family, and anybody can make a family. So it counts for families that
-/// are published baselines or moved the architecture frontier themselves; otherwise one known recipe would be paid
-/// again on every trivial variant of an architecture.
-#[derive(Debug, Clone)]
-pub struct FrontierPools {
-    published: BTreeSet<FamilyId>,
-}
+/// On the training track a family has a frontier of its own once it moved the architecture frontier; all others, the
+/// published ones among them, share one. Anybody can make a family, and a known recipe is new on each of them: on
+/// frontiers of their own, it would be paid again on every trivial variant of an architecture.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FrontierPools;
 
-impl FrontierPools {
-    /// Pools over these published baseline families.
-    #[must_use]
-    pub fn new(published: impl IntoIterator<Item = FamilyId>) -> Self {
-        Self { published: published.into_iter().collect() }
-    }
-}
+/// Stands for all families that did not move the architecture frontier.
+const COMMON: FamilyId = FamilyId([0; 32]);
 
 impl RewardPolicy for FrontierPools {
     fn name(&self) -> &str {
@@ -39,20 +32,32 @@ impl RewardPolicy for FrontierPools {
 
     fn allocate(&self, standings: &Standings, context: &RewardContext<'_>) -> Result<Allocation> {
         let numbers = RewardNumbers::from_numbers(context.policy)?;
-        let increments = standings.frontier(numbers.margin, numbers.z);
-        let mut families = self.published.clone();
-        families.extend(increments.iter().filter(|i| i.showing.track == Track::Architecture).map(|i| i.showing.family));
-        let counts = |increment: &&Increment| {
-            increment.showing.track != Track::Training || families.contains(&increment.showing.family)
-        };
         let claim = |increment: &Increment| Claim {
             track: increment.showing.track,
             hotkey: increment.showing.hotkey,
             credit: increment.credit.get() * decay(increment.showing.since, context.block, &numbers),
         };
-        let claims: Vec<Claim> = increments.iter().filter(counts).map(claim).collect();
+        let increments = with_common_family(standings, &numbers).frontier(numbers.margin, numbers.z);
+        let claims: Vec<Claim> = increments.iter().map(claim).collect();
         Ok(pay(&claims, &numbers, Some(numbers.target), context.registered))
     }
+}
+
+/// The standings with the training tracks of all families that did not move the architecture frontier put on one.
+fn with_common_family(standings: &Standings, numbers: &RewardNumbers) -> Standings {
+    let increments = standings.frontier(numbers.margin, numbers.z);
+    let moved: BTreeSet<FamilyId> = increments
+        .iter()
+        .filter(|increment| increment.showing.track == Track::Architecture)
+        .map(|increment| increment.showing.family)
+        .collect();
+    let mut standings = standings.clone();
+    for showing in &mut standings.showings {
+        if showing.track == Track::Training && !moved.contains(&showing.family) {
+            showing.family = COMMON;
+        }
+    }
+    standings
 }
 
 /// `2^(-age / half-life)`; a showing from a later block has no age.
@@ -68,11 +73,10 @@ mod tests {
         evidence::Estimate,
         standings::{STANDINGS_SCHEMA, Showing},
         submission::Precedence,
+        testing::{reward as conformance, sample},
     };
     use proptest::prelude::*;
     use std::collections::BTreeMap;
-
-    const BASELINE: FamilyId = FamilyId([200; 32]);
 
     fn finite(value: f64) -> Finite {
         Finite::new(value).unwrap()
@@ -97,7 +101,7 @@ mod tests {
         let registered = registered.iter().map(|byte| Hotkey([*byte; 32])).collect();
         let context = RewardContext::new(Block(block), Epoch(1), &registered, None, &numbers);
         let standings = Standings { schema: STANDINGS_SCHEMA, showings };
-        FrontierPools::new([BASELINE]).allocate(&standings, &context).unwrap()
+        FrontierPools.allocate(&standings, &context).unwrap()
     }
 
     fn allocate(showings: Vec<Showing>, registered: &[u8]) -> Allocation {
@@ -116,6 +120,11 @@ mod tests {
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() < 1e-12
+    }
+
+    #[test]
+    fn the_policy_keeps_the_contract() {
+        conformance::run(&|| Box::new(FrontierPools), &sample::reward_case()).assert_ok();
     }
 
     #[test]
@@ -173,9 +182,10 @@ mod tests {
         let (alone, _) = paid(&allocate(vec![known.clone()], &[1, 2]));
         let (shares, _) = paid(&allocate(vec![known.clone(), variant(2, 7), variant(3, 8)], &[1, 2]));
         assert_eq!(shares, alone);
+        // Half of a target of 0.1 for the architecture; the two recipes fill the training pool and share it.
         let moved = showing(4, 2, Track::Architecture, 7, 0.06);
         let (shares, _) = paid(&allocate(vec![known, variant(2, 7), moved], &[1, 2]));
-        assert!(shares[&2] > 0.3);
+        assert!(close(shares[&1], 0.2) && close(shares[&2], 0.3 + 0.2));
     }
 
     #[test]
@@ -183,7 +193,7 @@ mod tests {
         let numbers = BTreeMap::from([("reward.target".to_owned(), Finite::ZERO)]);
         let registered = BTreeSet::new();
         let context = RewardContext::new(Block(1), Epoch(1), &registered, None, &numbers);
-        let error = FrontierPools::new([]).allocate(&Standings::new(), &context).unwrap_err();
+        let error = FrontierPools.allocate(&Standings::new(), &context).unwrap_err();
         assert!(error.to_string().starts_with("policy number `reward.target` is 0"));
     }
 

@@ -58,7 +58,11 @@ fn counts(showing: &Showing, numbers: &RewardNumbers) -> bool {
 mod tests {
     use super::*;
     use prism_core::{
-        Block, Epoch, Hotkey, SubmissionId, evidence::Estimate, standings::STANDINGS_SCHEMA, submission::Precedence,
+        Block, Epoch, Hotkey, SubmissionId,
+        evidence::Estimate,
+        standings::STANDINGS_SCHEMA,
+        submission::Precedence,
+        testing::{reward as conformance, sample},
     };
 
     fn showing(place: u64, hotkey: u8, track: Track, family: u8, advantage: f64) -> Showing {
@@ -85,6 +89,11 @@ mod tests {
             }
             _ => (BTreeMap::new(), 1.0),
         }
+    }
+
+    #[test]
+    fn the_policy_keeps_the_contract() {
+        conformance::run(&|| Box::new(OwnershipSplit), &sample::reward_case()).assert_ok();
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prism_core::{
     score::Track,
     scorer::{Candidate, Round},
     submission::{FailureClass, Precedence, SubmissionKind},
+    testing::{sample, scorer as conformance},
 };
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -241,6 +242,16 @@ fn prequential_is_one_over_one_plus_the_bits_of_the_run_that_counts() {
     assert!(near(advantage(&cards[1], Track::Training), 0.2));
     let empty = Entry { runs: vec![], ..gpt() };
     assert_eq!(score_by(&prequential(), &[empty], &[gpt()], &[])[0].total, None);
+}
+
+#[test]
+fn both_scorers_keep_the_contract() {
+    let mut unconfirmed = sample::round();
+    unconfirmed.policy = UNCONFIRMED.map(|(name, value)| (name.to_owned(), Finite::new(value).unwrap())).into();
+    for round in [sample::round(), unconfirmed] {
+        conformance::run(&|| Box::new(PrismScorer), &round).assert_ok();
+        conformance::run(&|| Box::new(prequential()), &round).assert_ok();
+    }
 }
 
 prop_compose! {

@@ -66,3 +66,54 @@ async fn send<T: Serialize>(sink: &SubscriptionSink, item: &T) -> Result<(), ()>
 async fn accept(pending: PendingSubscriptionSink) -> Option<SubscriptionSink> {
     pending.accept().await.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use crate::devnet::chain::Chain;
+    use crate::devnet::{DevnetConfig, genesis};
+
+    use super::*;
+
+    #[test]
+    fn the_methods_are_those_of_the_legacy_interface_and_no_newer_one() {
+        let config = DevnetConfig::default();
+        let chain = Chain::new(&config, Vec::new(), |execution| genesis::build(&config, execution));
+        let module = methods(Arc::new(Mutex::new(chain))).unwrap();
+        let names: Vec<_> = module.method_names().collect();
+        for needed in [
+            "rpc_methods",
+            "chain_getBlockHash",
+            "chain_getFinalizedHead",
+            "chain_getHeader",
+            "chain_getBlock",
+            "chain_subscribeNewHeads",
+            "chain_unsubscribeNewHeads",
+            "chain_subscribeFinalizedHeads",
+            "chain_unsubscribeFinalizedHeads",
+            "chain_subscribeAllHeads",
+            "chain_unsubscribeAllHeads",
+            "state_getStorage",
+            "state_getKeysPaged",
+            "state_queryStorageAt",
+            "state_call",
+            "state_getRuntimeVersion",
+            "state_getMetadata",
+            "author_submitExtrinsic",
+            "author_submitAndWatchExtrinsic",
+            "author_unwatchExtrinsic",
+            "system_accountNextIndex",
+            "system_chain",
+            "system_name",
+            "system_version",
+            "system_health",
+            "system_properties",
+        ] {
+            assert!(names.contains(&needed), "{needed}");
+        }
+        assert!(
+            !names.iter().any(|name| ["archive_", "chainHead_", "transaction"].iter().any(|p| name.starts_with(p)))
+        );
+    }
+}
