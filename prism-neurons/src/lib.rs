@@ -2,5 +2,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod config;
+mod deadline;
+pub mod http;
+pub mod intake;
 pub mod store;
 pub mod wire;
