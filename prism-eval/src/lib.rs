@@ -5,7 +5,10 @@
 //! [`score`] → [`reward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod data;
 pub mod graph;
+pub mod measure;
 pub mod native;
 pub mod player;
 pub mod recipe;
+pub mod trainer;
