@@ -2,7 +2,7 @@
 use crate::{
     client::{ChainClient, Tip},
     error::ChainError,
-    extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, subtensor},
+    extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, signer_of, subtensor},
     metagraph::storage_index,
     rejection::Remedy,
     runtime::{AtBlock, number, subnet},
@@ -41,6 +41,15 @@ pub struct SetterConfig {
 impl Default for SetterConfig {
     fn default() -> Self {
         Self { period: 64, burn_hotkey: None }
+    }
+}
+
+impl SetterConfig {
+    /// The same with another slot to burn than the subnet owner's.
+    #[must_use]
+    pub fn burn_to(mut self, hotkey: Hotkey) -> Self {
+        self.burn_hotkey = Some(hotkey);
+        self
     }
 }
 
@@ -126,7 +135,7 @@ impl SubtensorWeightSetter {
     }
 
     async fn step(&self, receipt: &Receipt) -> Result<Receipt, WeightsError> {
-        check(receipt)?;
+        check(receipt, self.signer.hotkey())?;
         // In this order, so that the best block isn't behind the final one.
         let finalized = self.client.finalized().await?;
         let best = self.client.best().await?;
@@ -310,15 +319,19 @@ fn expiry(receipt: &Receipt) -> Result<Block, WeightsError> {
     expires.next().ok_or_else(|| WeightsError::Receipt("its history has no stage with an expiry".into()))
 }
 
-/// A receipt comes back from a store: it must be whole.
-fn check(receipt: &Receipt) -> Result<(), WeightsError> {
+/// A receipt comes back from a store: it must be whole, and this hotkey's.
+fn check(receipt: &Receipt, hotkey: Hotkey) -> Result<(), WeightsError> {
     if receipt.schema != RECEIPT_SCHEMA {
         return Err(WeightsError::Receipt(format!("schema is {}, expected {RECEIPT_SCHEMA}", receipt.schema)));
     }
     if extrinsic_hash(&receipt.signed) != receipt.hash.0 {
         return Err(WeightsError::Receipt("its extrinsic does not have its hash".into()));
     }
-    Ok(())
+    match signer_of(&receipt.signed) {
+        Some(signer) if signer == hotkey => Ok(()),
+        Some(signer) => Err(WeightsError::Receipt(format!("hotkey {signer} signed it, not {hotkey}"))),
+        None => Err(WeightsError::Receipt("it holds no signed extrinsic".into())),
+    }
 }
 
 #[async_trait]
@@ -374,5 +387,7 @@ impl WeightSetter for SubtensorWeightSetter {
     }
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;
