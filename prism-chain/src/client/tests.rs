@@ -26,7 +26,8 @@ fn key(name: &str) -> Keypair {
 }
 
 fn quick(url: &str) -> ChainConfig {
-    ChainConfig::new(url).deadlines(Duration::from_millis(500), Duration::from_secs(3))
+    let config = ChainConfig::new(url).deadlines(Duration::from_millis(500), Duration::from_secs(3));
+    ChainConfig { attempts: 2, ..config }
 }
 
 async fn devnet() -> Devnet {

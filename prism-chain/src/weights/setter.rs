@@ -167,16 +167,23 @@ impl SubtensorWeightSetter {
         if heads.best.number.saturating_add(1) >= expires.0 {
             return Ok(receipt.clone());
         }
-        let account = self.client.at(heads.finalized).await?.account(&self.signer.hotkey()).await?;
+        let at = self.client.at(heads.finalized).await?;
+        let account = at.account(&self.signer.hotkey()).await?;
         if account.nonce > receipt.nonce {
             let reason = format!("another extrinsic of the hotkey used nonce {}", receipt.nonce);
             return Ok(receipt.enter(now, Stage::Superseded { reason }));
         }
-        self.submit(receipt, now, expires).await
+        self.submit(receipt, now, expires, at.block_time()?).await
     }
 
     /// Sends the bytes, for the first time or again: a pool may have lost them.
-    async fn submit(&self, receipt: &Receipt, now: Block, expires: Block) -> Result<Receipt, WeightsError> {
+    async fn submit(
+        &self,
+        receipt: &Receipt,
+        now: Block,
+        expires: Block,
+        wait: Duration,
+    ) -> Result<Receipt, WeightsError> {
         let first = matches!(receipt.stage, Stage::Prepared { .. });
         match self.client.send(&receipt.signed).await {
             Ok(()) if first => Ok(receipt.enter(now, Stage::Submitted { expires })),
@@ -185,7 +192,7 @@ impl SubtensorWeightSetter {
                 Remedy::Never if first => Ok(receipt.enter(now, Stage::Failed { error: rejection.to_string() })),
                 // A pool had it once: its block, or the era's end, will tell.
                 _ if !first => Ok(receipt.clone()),
-                _ => Err(rejection.into()),
+                _ => Err(WeightsError::NotYet { rejection, wait }),
             },
             Err(error) => Err(error.into()),
         }

@@ -292,7 +292,7 @@ async fn what_the_pool_refuses_for_good_ends_the_receipt_and_a_rate_limit_does_n
     assert_eq!((landed.nonce, late.nonce), (0, 1));
     let error = bench.restarted().advance(&late).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Limit);
-    assert!(matches!(error.retry_class(), Retry::After(_)));
+    assert_eq!(error.retry_class(), Retry::After(Duration::from_secs(12)), "one block");
     bench.devnet.produce_blocks(10).await;
     let (late, _) = run(&bench.devnet, &bench.restarted(), late).await;
     assert_eq!(late.stage.name(), "read_back");
