@@ -25,12 +25,11 @@ impl Rotary {
     /// Su et al. 2021: frequency `i` of `half` is `base^(-i / half)`. Computed in `f64`, kept in `f32`.
     pub(super) fn new(positions: usize, half: usize, base: f64, device: &Device) -> Self {
         let angles = || (0..positions).flat_map(|t| (0..half).map(move |i| angle(t, i, half, base)));
-        let table = |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), device).reshape([1, positions, 1, half]);
+        let table =
+            |values: Vec<f32>| Tensor::<1>::from_floats(values.as_slice(), device).reshape([1, positions, 1, half]);
         #[allow(clippy::cast_possible_truncation)]
-        let (cosine, sine) = (
-            table(angles().map(|a| a.cos() as f32).collect()),
-            table(angles().map(|a| a.sin() as f32).collect()),
-        );
+        let (cosine, sine) =
+            (table(angles().map(|a| a.cos() as f32).collect()), table(angles().map(|a| a.sin() as f32).collect()));
         Self { cosine, sine }
     }
 
@@ -140,9 +139,12 @@ impl Heads {
             return x.swap_dims(1, 2);
         }
         let width = x.dims()[3];
-        x.reshape([self.rows, self.positions, self.kv_heads, groups, width])
-            .permute([0, 2, 3, 1, 4])
-            .reshape([self.rows, self.kv_heads, groups * self.positions, width])
+        x.reshape([self.rows, self.positions, self.kv_heads, groups, width]).permute([0, 2, 3, 1, 4]).reshape([
+            self.rows,
+            self.kv_heads,
+            groups * self.positions,
+            width,
+        ])
     }
 
     /// The way back of [`Heads::group`].
@@ -152,9 +154,12 @@ impl Heads {
             return x.swap_dims(1, 2);
         }
         let width = x.dims()[3];
-        x.reshape([self.rows, self.kv_heads, groups, self.positions, width])
-            .permute([0, 3, 1, 2, 4])
-            .reshape([self.rows, self.positions, self.heads, width])
+        x.reshape([self.rows, self.kv_heads, groups, self.positions, width]).permute([0, 3, 1, 2, 4]).reshape([
+            self.rows,
+            self.positions,
+            self.heads,
+            width,
+        ])
     }
 
     fn ungroup(self, x: Tensor<4>) -> Tensor<2> {

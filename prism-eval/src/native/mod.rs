@@ -8,7 +8,7 @@
 //! finite differences.
 mod attention;
 #[cfg(test)]
-mod graphs;
+pub(crate) mod graphs;
 mod loss;
 mod network;
 mod operators;
@@ -16,9 +16,9 @@ mod optimizer;
 mod pass;
 mod player;
 mod schedule;
-mod usage;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod weights;
 
 pub use network::{Cost, Network, NetworkError};
