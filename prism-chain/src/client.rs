@@ -79,11 +79,8 @@ impl ChainClient {
 
     /// The newest final block.
     pub(crate) async fn finalized(&self) -> Result<Tip, ChainError> {
-        let hash = self
-            .rpc()
-            .chain_get_finalized_head()
-            .await
-            .map_err(|error| unboxed("chain_getFinalizedHead", error))?;
+        let hash =
+            self.rpc().chain_get_finalized_head().await.map_err(|error| unboxed("chain_getFinalizedHead", error))?;
         let header =
             self.rpc().chain_get_header(Some(hash)).await.map_err(|error| unboxed("chain_getHeader", error))?;
         let header = header.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
@@ -103,8 +100,7 @@ impl ChainClient {
 
     /// The extrinsics of a block, as bytes.
     pub(crate) async fn extrinsics(&self, hash: H256) -> Result<Vec<Vec<u8>>, ChainError> {
-        let details =
-            self.rpc().chain_get_block(Some(hash)).await.map_err(|error| unboxed("chain_getBlock", error))?;
+        let details = self.rpc().chain_get_block(Some(hash)).await.map_err(|error| unboxed("chain_getBlock", error))?;
         let details = details.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
         Ok(details.block.extrinsics.into_iter().map(|bytes| bytes.0).collect())
     }
@@ -131,3 +127,6 @@ impl AtBlock {
         Ok(Duration::from_millis(self.constant("Aura", "SlotDuration")?))
     }
 }
+
+#[cfg(test)]
+mod tests;

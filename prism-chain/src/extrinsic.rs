@@ -14,7 +14,7 @@ use subxt::{
     dynamic::{At as _, Value},
     events::{Events, Phase},
     ext::scale_value::{Composite, ValueDef},
-    transactions::{DynamicPayload, Payload as _},
+    transactions::DynamicPayload,
     utils::{AccountId32, H256, MultiSignature},
 };
 use tokio::time::{sleep, timeout};
@@ -59,8 +59,11 @@ pub(crate) async fn sign(
     if known.and_then(|pallet| pallet.call_variant_by_name(call.call_name())).is_none() {
         return Err(ChainError::Missing { item: format!("call {item}"), spec: tip.spec() });
     }
-    let encode =
-        |error: subxt::error::ExtrinsicError| ChainError::Encode { item: item.clone(), spec: tip.spec(), reason: error.to_string() };
+    let encode = |error: subxt::error::ExtrinsicError| ChainError::Encode {
+        item: item.clone(),
+        spec: tip.spec(),
+        reason: error.to_string(),
+    };
     let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .nonce(nonce)
         .mortal_from_unchecked(period, birth.number, birth.hash)

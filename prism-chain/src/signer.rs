@@ -64,11 +64,7 @@ impl<T: Signer + ?Sized> Signer for Arc<T> {
 /// Whether this is the key's signature over the message: sr25519, context `substrate`, no `<Bytes>` wrapping.
 #[must_use]
 pub fn verify(hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
-    sr25519::Pair::verify(
-        &sr25519::Signature::from_raw(*signature),
-        message,
-        &sr25519::Public::from_raw(hotkey.0),
-    )
+    sr25519::Pair::verify(&sr25519::Signature::from_raw(*signature), message, &sr25519::Public::from_raw(hotkey.0))
 }
 
 /// An sr25519 key pair in memory. Its secret is in no text form of it.

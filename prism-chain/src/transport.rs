@@ -302,11 +302,7 @@ fn boxed(error: ChainError) -> subxt::rpcs::Error {
 }
 
 impl RpcClientT for Transport {
-    fn request_raw<'a>(
-        &'a self,
-        method: &'a str,
-        params: Option<Box<RawValue>>,
-    ) -> RawRpcFuture<'a, Box<RawValue>> {
+    fn request_raw<'a>(&'a self, method: &'a str, params: Option<Box<RawValue>>) -> RawRpcFuture<'a, Box<RawValue>> {
         Box::pin(async move { self.request(method, params).await.map_err(boxed) })
     }
 

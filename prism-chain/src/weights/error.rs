@@ -166,6 +166,6 @@ impl From<WeightsError> for Error {
             E::Receipt(_) => (Kind::Corrupt, Retry::Never),
         };
         let fault = if matches!(error, E::Stalled { .. }) { Fault::Infrastructure } else { Fault::Validator };
-        Error::new(kind, fault, error.to_string()).retry(retry).because(error)
+        Error::new(kind, fault, error.to_string()).retry(retry)
     }
 }

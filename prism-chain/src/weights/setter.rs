@@ -89,10 +89,10 @@ impl SubtensorWeightSetter {
             max_weights_limit: standing.rules.max_weights_limit,
             min_weights: standing.rules.min_allowed_weights.min(standing.rules.neurons),
         };
-        Ok(Plan { conformed: conform(intent, &slots)?, block_time: standing.block_time, pinned, best })
+        Ok(Plan { conformed: conform(intent, &slots)?, pinned, best })
     }
 
-    async fn signed(&self, intent: WeightIntent, plan: Plan) -> Result<Receipt, WeightsError> {
+    pub(crate) async fn signed(&self, intent: WeightIntent, plan: Plan) -> Result<Receipt, WeightsError> {
         let Plan { conformed, pinned, best, .. } = plan;
         let (uids, weights): (Vec<_>, Vec<_>) = conformed.vector.iter().map(|(uid, w)| (uid.0, *w)).unzip();
         let list = |values: Vec<u16>| Value::unnamed_composite(values.into_iter().map(number));
@@ -267,7 +267,13 @@ impl SubtensorWeightSetter {
         let (uids, alarms) = moved
             .map(|((uid, then), now)| {
                 let now = now.map_or_else(|| "nobody".to_owned(), |hotkey| hotkey.to_string());
-                (*uid, format!("slot {uid} changed hands: {then} held it at block {}, {now} at {}", receipt.pinned, at.number))
+                (
+                    *uid,
+                    format!(
+                        "slot {uid} changed hands: {then} held it at block {}, {now} at {}",
+                        receipt.pinned, at.number
+                    ),
+                )
             })
             .unzip();
         Ok((uids, alarms))
@@ -280,7 +286,6 @@ pub(crate) struct Plan {
     pub(crate) conformed: Conformed,
     pub(crate) pinned: AtBlock,
     best: AtBlock,
-    block_time: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -368,3 +373,6 @@ impl WeightSetter for SubtensorWeightSetter {
         Ok(next)
     }
 }
+
+#[cfg(test)]
+mod tests;

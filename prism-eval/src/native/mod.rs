@@ -8,7 +8,7 @@
 //! finite differences.
 mod attention;
 #[cfg(test)]
-mod graphs;
+pub(crate) mod graphs;
 mod loss;
 mod network;
 mod operators;

@@ -29,9 +29,9 @@ pub enum NetworkError {
         /// What does not fit.
         what: &'static str,
     },
-    /// A step that reads later positions.
-    #[error("step {0} looks ahead")]
-    LooksAhead(usize),
+    /// Logits that depend on later positions.
+    #[error("output looks {0} positions ahead")]
+    LooksAhead(i64),
     /// The result is no logits.
     #[error("output must be a hidden value as wide as the vocabulary")]
     Output,
@@ -90,16 +90,25 @@ impl Network {
         }
         // `None` is the tokens themselves.
         let mut widths: Vec<Option<u64>> = vec![None];
+        // How many positions later than its own a value may see; attention sees all before.
+        let mut ahead: Vec<i64> = vec![0];
         for (index, step) in graph.steps.iter().enumerate() {
             let inputs: Option<Vec<_>> = step.inputs.iter().map(|v| widths.get(v.0 as usize).copied()).collect();
             let inputs = inputs.ok_or(NetworkError::Order(index))?;
             let width = width(&graph, index, step, &inputs)?;
             count.step(&graph, step, &inputs, width)?;
+            let reach = step.inputs.iter().filter_map(|value| ahead.get(value.0 as usize)).max().copied();
+            let shift = if let Op::Shift { by } = step.op { i64::from(by) } else { 0 };
+            ahead.push(reach.unwrap_or(0).saturating_sub(shift));
             widths.push(Some(width));
         }
         let output = widths.get(graph.output.0 as usize).copied().flatten();
         if output != Some(u64::from(graph.vocabulary)) {
             return Err(NetworkError::Output);
+        }
+        match ahead.get(graph.output.0 as usize) {
+            Some(&reach) if reach > 0 => return Err(NetworkError::LooksAhead(reach)),
+            _ => {}
         }
         let cost = count.finish(&graph)?;
         let narrow = |width: Option<u64>| usize::try_from(width.unwrap_or(0)).map_err(|_| NetworkError::Overflow);
@@ -208,14 +217,7 @@ fn width(graph: &ResolvedGraph, index: usize, step: &Step, inputs: &[Option<u64>
                 refuse("both values must be equally wide")
             }
         }
-        (Op::Activation { .. }, &[x]) => Ok(x),
-        (Op::Shift { by }, &[x]) => {
-            if *by < 0 {
-                Err(NetworkError::LooksAhead(index))
-            } else {
-                Ok(x)
-            }
-        }
+        (Op::Activation { .. } | Op::Shift { .. }, &[x]) => Ok(x),
         _ => Err(NetworkError::Arity(index)),
     }
 }

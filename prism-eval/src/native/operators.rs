@@ -153,7 +153,7 @@ impl Shard<'_> {
                 (a.clone().mul(b.clone()), Saved::Pair(a, b))
             }
             Op::Activation { function } => activate(*function, next()?),
-            Op::Shift { by } => (self.shift(next()?, by.unsigned_abs() as usize, false), Saved::Nothing),
+            Op::Shift { by } => (self.shift(next()?, i64::from(*by)), Saved::Nothing),
         })
     }
 
@@ -216,24 +216,25 @@ impl Shard<'_> {
             (Op::Add, Saved::Nothing) => vec![gradient.clone(), gradient],
             (Op::Multiply, Saved::Pair(a, b)) => vec![gradient.clone().mul(b), gradient.mul(a)],
             (Op::Activation { function }, Saved::Pair(a, b)) => vec![of_activation(*function, a, b, gradient)],
-            (Op::Shift { by }, Saved::Nothing) => vec![self.shift(gradient, by.unsigned_abs() as usize, true)],
+            (Op::Shift { by }, Saved::Nothing) => vec![self.shift(gradient, -i64::from(*by))],
             _ => return Err(Error::bug(format!("step {index} kept the wrong values for its gradients"))),
         })
     }
 
-    /// Moves values `by` positions later, or earlier on the way back, filling with zeros.
-    fn shift(&self, x: Tensor<2>, by: usize, back: bool) -> Tensor<2> {
+    /// Moves values `by` positions later, or earlier when negative, filling with zeros.
+    fn shift(&self, x: Tensor<2>, by: i64) -> Tensor<2> {
         let [all, width] = x.dims();
-        let stay = self.positions.saturating_sub(by);
+        let gap = usize::try_from(by.unsigned_abs()).unwrap_or(usize::MAX);
+        let stay = self.positions.saturating_sub(gap);
         if stay == 0 {
             return x.zeros_like();
         }
-        if by == 0 {
+        if gap == 0 {
             return x;
         }
         let x = x.reshape([self.rows, self.positions, width]);
-        let zeros = Tensor::zeros([self.rows, by, width], &x.device());
-        let parts = if back { vec![x.narrow(1, by, stay), zeros] } else { vec![zeros, x.narrow(1, 0, stay)] };
+        let zeros = Tensor::zeros([self.rows, gap, width], &x.device());
+        let parts = if by < 0 { vec![x.narrow(1, gap, stay), zeros] } else { vec![zeros, x.narrow(1, 0, stay)] };
         Tensor::cat(parts, 1).reshape([all, width])
     }
 }

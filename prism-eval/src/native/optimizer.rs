@@ -11,6 +11,7 @@ use burn::{
     tensor::Tensor,
 };
 use prism_core::{Error, Fault, Finite, Kind, Result};
+use rayon::prelude::*;
 
 /// A recipe that cannot train a graph.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -137,30 +138,32 @@ impl Optimizers {
         }
         let factor = self.schedule.factor(step, self.steps);
         let shrink = self.clip.filter(|clip| norm > *clip).map(|clip| clip / norm);
-        for ((weight, gradient), trained) in weights.iter_mut().zip(gradients).zip(&mut self.trained) {
-            let Some(gradient) = gradient else { continue };
+        let each = weights.par_iter_mut().zip(gradients).zip(&mut self.trained);
+        each.for_each(|((weight, gradient), trained)| {
+            let Some(gradient) = gradient else { return };
             let gradient = match shrink {
                 Some(factor) => gradient.mul_scalar(factor),
                 None => gradient,
             };
             weight.inplace(|weight| trained.rule.step(trained.peak * factor, weight, gradient));
-        }
+        });
         Ok(Stepped { norm, rate: self.first * factor })
     }
 }
 
-/// The same gradients, and their norm: squares and sum in `f64`, in the order of the weights.
+/// The same gradients, and their norm: squares and sums in `f64`, in the order of the weights.
 fn with_norm(gradients: Vec<Option<Tensor<2>>>) -> Result<(Vec<Option<Tensor<2>>>, f64)> {
-    let mut squares = 0.0;
-    let mut read = |gradient: Tensor<2>| {
+    let read = |gradient: Option<Tensor<2>>| {
+        let Some(gradient) = gradient else { return Ok((None, 0.0)) };
         let device = gradient.device();
         let data = gradient.into_data();
         let values = data.as_slice::<f32>().map_err(|e| Error::bug("gradients are not f32").because(e))?;
-        squares += values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
-        Ok(Tensor::from_data(data, &device))
+        let squares = values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum::<f64>();
+        Ok((Some(Tensor::from_data(data, &device)), squares))
     };
-    let gradients: Result<Vec<_>> = gradients.into_iter().map(|gradient| gradient.map(&mut read).transpose()).collect();
-    Ok((gradients?, squares.sqrt()))
+    let read: Vec<_> = gradients.into_par_iter().map(read).collect::<Result<_>>()?;
+    let (gradients, squares): (Vec<_>, Vec<f64>) = read.into_iter().unzip();
+    Ok((gradients, squares.iter().sum::<f64>().sqrt()))
 }
 
 fn peak(optimizer: &Declared) -> f64 {

@@ -164,8 +164,8 @@ fn shard_rows(positions: usize) -> usize {
 }
 
 impl Engine {
-    /// Cuts rows into shards and checks every token.
-    fn parts(&self, rows: &Rows) -> Result<Vec<Part>> {
+    /// Cuts rows into shards, checks every token, and makes the constants fit the rows.
+    fn parts(&mut self, rows: &Rows) -> Result<Vec<Part>> {
         let columns = rows.columns as usize;
         let graph = self.network.graph();
         let refuse = |text: String| Err(Error::new(Kind::Invalid, Fault::Validator, text));
@@ -178,6 +178,9 @@ impl Engine {
         if let Some(token) = rows.tokens.iter().find(|token| **token >= graph.vocabulary) {
             return refuse(format!("token {token} is outside the vocabulary of {}", graph.vocabulary));
         }
+        if columns - 1 != self.constants.positions() {
+            self.constants = Constants::new(&self.network, columns - 1, &self.device);
+        }
         let parts = rows.tokens.chunks(columns * shard_rows(columns - 1)).map(|tokens| {
             let rows = tokens.chunks_exact(columns);
             Part {
@@ -187,13 +190,6 @@ impl Engine {
             }
         });
         Ok(parts.collect())
-    }
-
-    fn fit(&mut self, rows: &Rows) {
-        let positions = (rows.columns as usize).saturating_sub(1);
-        if positions != self.constants.positions() && positions <= self.network.graph().sequence as usize {
-            self.constants = Constants::new(&self.network, positions, &self.device);
-        }
     }
 
     fn shard(&self, part: &Part) -> Result<Shard<'_>> {
@@ -213,7 +209,7 @@ impl Engine {
     /// Logits of a shard: `[rows * positions, vocabulary]`.
     fn logits(&self, part: &Part) -> Result<Vec<f32>> {
         let logits = self.network.forward(&self.shard(part)?, false)?.logits.into_data();
-        logits.into_vec().map_err(|e| Error::bug("logits are not f32").because(e))
+        logits.try_into_vec().map_err(|e| Error::bug("logits are not f32").because(e))
     }
 
     fn learn(&self, part: &Part, scale: f64) -> Result<Learnt> {
@@ -229,7 +225,6 @@ impl Engine {
     }
 
     fn train(&mut self, batch: &Rows) -> Result<StepReport> {
-        self.fit(batch);
         let parts = self.parts(batch)?;
         let tokens: usize = parts.iter().map(|part| part.targets.len()).sum();
         #[allow(clippy::cast_precision_loss)]
@@ -262,20 +257,17 @@ impl Engine {
     }
 
     fn claim(&mut self, rows: &Rows) -> Result<Claims> {
-        self.fit(rows);
+        let parts = self.parts(rows)?;
         let columns = self.network.graph().vocabulary as usize;
-        let claims = self
-            .parts(rows)?
-            .into_par_iter()
-            .map(|part| Ok(negative_log_likelihoods(&self.logits(&part)?, columns, &part.targets)));
-        let claims: Vec<Vec<f64>> = claims.collect::<Result<_>>()?;
+        let claim = |part: &Part| Ok(negative_log_likelihoods(&self.logits(part)?, columns, &part.targets));
+        let claims: Vec<Vec<f64>> = parts.par_iter().map(claim).collect::<Result<_>>()?;
         #[allow(clippy::cast_possible_truncation)]
         let values = claims.into_iter().flatten().map(|nats| nats as f32).collect();
         Ok(Claims { values, rows: rows.rows, positions: rows.columns - 1 })
     }
 
     fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits> {
-        self.fit(rows);
+        let parts = self.parts(rows)?;
         let per_row = self.constants.positions();
         if positions.len() != rows.rows as usize || positions.iter().any(|p| *p as usize >= per_row) {
             let text =
@@ -285,8 +277,8 @@ impl Engine {
         let vocabulary = self.network.graph().vocabulary;
         let mut values = Vec::new();
         let mut positions = positions.iter();
-        for part in self.parts(rows)? {
-            let logits = self.logits(&part)?;
+        for part in &parts {
+            let logits = self.logits(part)?;
             for (row, position) in logits.chunks_exact(per_row * vocabulary as usize).zip(&mut positions) {
                 values.extend(row.chunks_exact(vocabulary as usize).nth(*position as usize).into_iter().flatten());
             }
@@ -341,5 +333,31 @@ impl Player for NativePlayer {
 
     async fn finish(self: Box<Self>) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::native::graphs::{adamw, gpt, recipe};
+
+    #[test]
+    fn a_panic_of_the_arithmetic_is_the_subjects_failure_and_ends_the_player() {
+        let network = Network::new(gpt(8, 1, 1, 16, 8)).unwrap();
+        let budget = Budget {
+            tokens: 8,
+            steps: 1,
+            batch: 1,
+            sequence: 8,
+            wall_millis: 1000,
+            cpu_millis: 1000,
+            peak_memory: 1 << 30,
+        };
+        let (seed, settings) = (Seed::of("test", &[]), PlayerSettings::default());
+        let mut player = NativePlayer::new(network, &recipe(adamw(0.1), adamw(0.1)), &budget, seed, settings).unwrap();
+        let shapes_differ = |engine: &mut Engine| Ok(engine.weights[0].clone().add(engine.weights[1].clone()).dims());
+        let error = player.compute("learn", shapes_differ).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (Kind::Invalid, Fault::Miner));
+        assert_eq!(player.compute("learn", |_| Ok(())).unwrap_err().kind(), Kind::Bug);
     }
 }

@@ -91,7 +91,11 @@ impl Columns<'_> {
         self.text_option(column)?.map(|text| from_json(column, &text)).transpose()
     }
 
-    pub(super) fn number<T: TryFrom<i64>>(self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn finite(column: &'static str, value: f64) -> Result<Finite, StoreError> {
+        Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
+    }
+
+    fn number<T: TryFrom<i64>>(self, column: &'static str) -> Result<T, StoreError> {
         number(column, self.0.get(column)?)
     }
 
@@ -101,8 +105,12 @@ impl Columns<'_> {
     }
 
     pub(super) fn finite(self, column: &'static str) -> Result<Finite, StoreError> {
-        let value: f64 = self.0.get(column)?;
-        Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
+        finite(column, self.0.get(column)?)
+    }
+
+    pub(super) fn finite_option(self, column: &'static str) -> Result<Option<Finite>, StoreError> {
+        let value: Option<f64> = self.0.get(column)?;
+        value.map(|value| finite(column, value)).transpose()
     }
 
     pub(super) fn time(self, column: &'static str) -> Result<SystemTime, StoreError> {
