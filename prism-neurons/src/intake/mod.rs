@@ -1,7 +1,7 @@
 //! Taking submissions in over HTTP.
 //!
 //! Checks go from cheap to dear, and nothing is believed before its turn: size, shape, registration, freshness, signature,
-//! nonce, the bundle itself (read, never run), then one transaction that spends the nonce and accepts. A request whose
+//! nonce, quota, the bundle itself (read, never run), then one transaction that spends the nonce and accepts. A request whose
 //! signature is good spends its nonce, accepted or not, so that nobody can have it refused twice; anything before leaves no
 //! trace.
 mod error;
@@ -29,7 +29,8 @@ use crate::{
 use axum::{body::Body, extract::Request};
 use prism_chain::request::RequestError;
 use prism_core::{
-    Artifacts, ChainView, Clock, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt, submission::SubmissionStatus,
+    Artifacts, ChainView, Clock, Digest, Error, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt,
+    submission::SubmissionStatus,
 };
 use registered::Registered;
 use request::{Claim, Head, read_body};
@@ -127,6 +128,11 @@ impl Intake {
         if parts.store.is_spent(hotkey, &claim.nonce()).await? {
             return Err(RequestError::NonceReused.into());
         }
+        let would_refuse = parts.store.would_refuse(hotkey, Digest::of(&claim.bundle), parts.limits.quota).await?;
+        if let Some(refused) = would_refuse {
+            self.spend(&claim).await?;
+            return Err(refusal_of(refused));
+        }
         let kind = match parts.precheck.check(&claim.bundle).await {
             Ok(kind) => kind,
             Err(error) => {
@@ -155,9 +161,7 @@ impl Intake {
                 tracing::info!(submission = %id, %hotkey, ?kind, "submission accepted");
                 Ok(Accepted { id, hotkey, kind, status: SubmissionStatus::Pending })
             }
-            Acceptance::NonceReused => Err(RequestError::NonceReused.into()),
-            Acceptance::Duplicate(id) => Err(IntakeError::Duplicate(id)),
-            Acceptance::QuotaExhausted { quota } => Err(IntakeError::Quota { quota }),
+            refused => Err(refusal_of(refused)),
         }
     }
 
@@ -168,5 +172,14 @@ impl Intake {
             Ok(false) => Err(RequestError::NonceReused.into()),
             Err(error) => Err(IntakeError::Check(error)),
         }
+    }
+}
+
+fn refusal_of(acceptance: Acceptance) -> IntakeError {
+    match acceptance {
+        Acceptance::NonceReused => RequestError::NonceReused.into(),
+        Acceptance::Duplicate(id) => IntakeError::Duplicate(id),
+        Acceptance::QuotaExhausted { quota } => IntakeError::Quota { quota },
+        Acceptance::Accepted(_) => IntakeError::Check(Error::bug("an acceptance was taken for a refusal")),
     }
 }

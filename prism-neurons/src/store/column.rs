@@ -91,11 +91,7 @@ impl Columns<'_> {
         self.text_option(column)?.map(|text| from_json(column, &text)).transpose()
     }
 
-    pub(super) fn finite(column: &'static str, value: f64) -> Result<Finite, StoreError> {
-        Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
-    }
-
-    fn number<T: TryFrom<i64>>(self, column: &'static str) -> Result<T, StoreError> {
+    pub(super) fn number<T: TryFrom<i64>>(self, column: &'static str) -> Result<T, StoreError> {
         number(column, self.0.get(column)?)
     }
 
@@ -134,6 +130,10 @@ impl Columns<'_> {
 
 fn parse<T: FromStr<Err: Display>>(column: &'static str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|e| StoreError::Column { column, value: format!("{text:?}: {e}") })
+}
+
+fn finite(column: &'static str, value: f64) -> Result<Finite, StoreError> {
+    Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
 }
 
 fn number<T: TryFrom<i64>>(column: &'static str, value: i64) -> Result<T, StoreError> {
