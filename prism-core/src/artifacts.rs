@@ -17,7 +17,8 @@ use std::{
 /// 2. `keep` takes at most `limit` bytes; more is `Limit`, and nothing is kept.
 /// 3. `open` of an unknown digest is `NotFound`.
 /// 4. Keeping the same bytes again is no error and gives the same digest.
-/// 5. Bytes that no longer fit their digest are `Corrupt` when read, never handed out silently.
+/// 5. Bytes that no longer fit their digest are `Corrupt`, at `open` or at the latest at the end of reading
+///    ([`InvalidData`](std::io::ErrorKind::InvalidData)), never handed out silently.
 #[async_trait]
 pub trait Artifacts: Debug + Send + Sync + 'static {
     /// Opens what is kept under a digest.

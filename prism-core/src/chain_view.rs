@@ -5,7 +5,7 @@ use crate::{
     id::{Block, Epoch, Netuid, Uid},
 };
 use async_trait::async_trait;
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 /// The chain's tip, as one node sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,3 +48,22 @@ pub trait ChainView: Debug + Send + Sync + 'static {
     /// The subnet's neurons at a block.
     async fn neurons(&self, netuid: Netuid, at: Block) -> Result<Vec<Neuron>>;
 }
+
+macro_rules! forward { ($($pointer:ident),*) => { $(
+    #[async_trait]
+    impl<T: ChainView + ?Sized> ChainView for $pointer<T> {
+        async fn head(&self) -> Result<Head> {
+            (**self).head().await
+        }
+        async fn finalized_hash(&self, block: Block) -> Result<[u8; 32]> {
+            (**self).finalized_hash(block).await
+        }
+        async fn epoch_at(&self, netuid: Netuid, block: Block) -> Result<Epoch> {
+            (**self).epoch_at(netuid, block).await
+        }
+        async fn neurons(&self, netuid: Netuid, at: Block) -> Result<Vec<Neuron>> {
+            (**self).neurons(netuid, at).await
+        }
+    }
+)* } }
+forward!(Box, Arc);

@@ -25,13 +25,18 @@ pub trait ByteSourceExt: ByteSource {
     /// Reads to the end, at most `limit` bytes.
     ///
     /// # Errors
-    /// `Limit` when more comes; `Unavailable` when reading fails. Names `what` is read.
+    /// `Limit` when more comes; `Corrupt` when the source finds that its bytes are not what they should be
+    /// ([`io::ErrorKind::InvalidData`]); `Unavailable` when reading fails otherwise. Names `what` is read.
     async fn read_all(&mut self, what: &str, limit: u64) -> Result<Vec<u8>> {
         let mut all = Vec::new();
         let mut chunk = vec![0; 64 * 1024];
         loop {
             let count = self.read(&mut chunk).await.map_err(|e| {
-                Error::new(Kind::Unavailable, Fault::Infrastructure, format!("{what} not readable")).because(e)
+                let (kind, fault) = match e.kind() {
+                    io::ErrorKind::InvalidData => (Kind::Corrupt, Fault::Validator),
+                    _ => (Kind::Unavailable, Fault::Infrastructure),
+                };
+                Error::new(kind, fault, format!("{what} not readable")).because(e)
             })?;
             if count == 0 {
                 return Ok(all);

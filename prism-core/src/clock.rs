@@ -2,6 +2,7 @@
 use async_trait::async_trait;
 use std::{
     fmt::Debug,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,3 +20,19 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// Waits for a span of this clock.
     async fn sleep(&self, span: Duration);
 }
+
+macro_rules! forward { ($($pointer:ident),*) => { $(
+    #[async_trait]
+    impl<T: Clock + ?Sized> Clock for $pointer<T> {
+        fn now(&self) -> SystemTime {
+            (**self).now()
+        }
+        fn monotonic(&self) -> Duration {
+            (**self).monotonic()
+        }
+        async fn sleep(&self, span: Duration) {
+            (**self).sleep(span).await;
+        }
+    }
+)* } }
+forward!(Box, Arc);

@@ -3,7 +3,7 @@ use crate::{
     evidence::Point,
     id::{SubmissionId, TaskId},
 };
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -34,7 +34,11 @@ pub enum Event<'a> {
     },
 }
 
-/// Never blocks, never fails, sees everything once; what must not be lost goes to the store instead.
+/// Is told what goes on; what must not be lost goes to the store instead.
+///
+/// 1. `on` never blocks, however many events come at once.
+/// 2. `on` never fails: no event, from no thread, makes it panic.
+/// 3. Sees everything once: each call is one event, also when an equal one came before.
 pub trait Observer: Debug + Send + Sync + 'static {
     /// Told of each event, from any thread.
     fn on(&self, event: &Event<'_>);
@@ -47,3 +51,12 @@ pub struct Unobserved;
 impl Observer for Unobserved {
     fn on(&self, _: &Event<'_>) {}
 }
+
+macro_rules! forward { ($($pointer:ident),*) => { $(
+    impl<T: Observer + ?Sized> Observer for $pointer<T> {
+        fn on(&self, event: &Event<'_>) {
+            (**self).on(event);
+        }
+    }
+)* } }
+forward!(Box, Arc);

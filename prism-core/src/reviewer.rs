@@ -2,7 +2,7 @@
 use crate::{cancel::Cancel, error::Result, id::SubmissionId};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::fmt::Debug;
+use std::{fmt::Debug, sync::Arc};
 
 /// How much a finding proves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +80,22 @@ pub fn verdict(findings: &[(bool, Finding)]) -> Verdict {
         None => Verdict::Pass,
     }
 }
+
+macro_rules! forward { ($($pointer:ident),*) => { $(
+    #[async_trait]
+    impl<T: Reviewer + ?Sized> Reviewer for $pointer<T> {
+        fn name(&self) -> &str {
+            (**self).name()
+        }
+        fn may_prove(&self) -> bool {
+            (**self).may_prove()
+        }
+        async fn review(&self, source: &Source<'_>, cancel: &Cancel) -> Result<Vec<Finding>> {
+            (**self).review(source, cancel).await
+        }
+    }
+)* } }
+forward!(Box, Arc);
 
 #[cfg(test)]
 mod tests {

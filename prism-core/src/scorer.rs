@@ -17,9 +17,9 @@ pub struct Round<'a> {
     pub epoch: Epoch,
     /// Numbers that an operator may set, by name.
     pub policy: &'a BTreeMap<String, Finite>,
-    /// The submissions.
+    /// The submissions, and the title holders measured again.
     pub candidates: &'a [Candidate<'a>],
-    /// The published baselines and the title holders.
+    /// The published baselines.
     pub baselines: &'a [Candidate<'a>],
 }
 

@@ -50,7 +50,8 @@ pub enum Disposition {
 
 /// Hands out submissions at least once, from a cursor, and is told what became of each.
 ///
-/// 1. At least once: what `poll(c)` returned before, it may return again; the same submission has the same id.
+/// 1. At least once: until the caller has gone past a place or settled what came from it, `poll` from there returns the
+///    same submissions again, also after a restart; the same submission has the same id.
 /// 2. `poll(next)` returns nothing that precedes `next`, and skips nothing.
 /// 3. An empty batch means "nothing now"; it returns at once (waiting is [`SourceExt::next_batch`], with a clock).
 /// 4. Never more than `max`; order within a source is by [`Precedence`](crate::submission::Precedence).

@@ -48,13 +48,15 @@ impl Standings {
         Self { schema: STANDINGS_SCHEMA, showings: Vec::new() }
     }
 
-    /// Adds the tracks of an eligible card. A submission has one showing per track: the newest.
+    /// Adds the tracks of an eligible card. A submission has one showing per track: the newest measurement, ageing from
+    /// the first.
     pub fn record(&mut self, card: &ScoreCard, hotkey: Hotkey, precedence: Precedence, since: Block) {
         if !card.eligible {
             return;
         }
         for (track, score) in &card.tracks {
-            self.showings.retain(|s| (s.submission, s.track) != (card.submission, *track));
+            let place = self.showings.iter().position(|s| (s.submission, s.track) == (card.submission, *track));
+            let since = place.map_or(since, |place| self.showings.swap_remove(place).since);
             self.showings.push(Showing {
                 submission: card.submission,
                 hotkey,
@@ -108,6 +110,7 @@ pub struct Increment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::score::TrackScore;
     use proptest::prelude::*;
 
     fn showing(place: u64, advantage: f64, family: u8) -> Showing {
@@ -127,6 +130,24 @@ mod tests {
         let standings = Standings { schema: STANDINGS_SCHEMA, showings };
         let margin = Finite::new(margin).unwrap();
         standings.frontier(margin, Finite::ZERO).iter().map(|i| i.credit.get()).collect()
+    }
+
+    #[test]
+    fn a_new_measurement_replaces_the_old_one_and_keeps_its_age() {
+        let mut standings = Standings::new();
+        let old = showing(1, 0.3, 1);
+        let mut card = ScoreCard::without_total(old.submission, old.family, "test/1", "none");
+        let estimate = |mean| Estimate { mean: Finite::new(mean).unwrap(), standard_error: Finite::ZERO };
+        let track = |mean| TrackScore { quality: Finite::ONE, advantage: estimate(mean), components: BTreeMap::new() };
+        card.tracks.insert(Track::Architecture, track(0.3));
+        standings.record(&card, old.hotkey, old.precedence, Block(7));
+        assert!(standings.showings.is_empty(), "not eligible");
+        card.eligible = true;
+        standings.record(&card, old.hotkey, old.precedence, Block(7));
+        card.tracks.insert(Track::Architecture, track(0.2));
+        standings.record(&card, old.hotkey, old.precedence, Block(9));
+        let [only] = standings.showings.as_slice() else { panic!("{standings:?}") };
+        assert_eq!((only.since, only.advantage), (Block(7), estimate(0.2)));
     }
 
     #[test]

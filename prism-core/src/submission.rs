@@ -151,6 +151,20 @@ pub enum FailureClass {
     MinerCode,
 }
 
+impl FailureClass {
+    /// The word used in JSON, SQL and rules.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Infrastructure => "infrastructure",
+            Self::Cancelled => "cancelled",
+            Self::Resource => "resource",
+            Self::Policy => "policy",
+            Self::MinerCode => "miner_code",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

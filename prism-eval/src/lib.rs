@@ -6,9 +6,14 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
 pub mod data;
+pub mod document;
 pub mod graph;
 pub mod measure;
 pub mod native;
+pub mod plan_of_runs;
 pub mod player;
+pub mod policy;
 pub mod recipe;
+pub mod reward;
+pub mod score;
 pub mod trainer;

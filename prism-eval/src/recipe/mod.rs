@@ -1,6 +1,14 @@
 //! Training recipes without code: optimizer, groups, schedule, clipping and loss, all declared.
-use crate::graph::resolved::WeightRole;
-use prism_core::Finite;
+mod canonical;
+mod reference;
+mod spec;
+
+pub use spec::{
+    GroupSpec, LossSpec, OptimizerKind, OptimizerSpec, RECIPE_FORMAT, RecipeSpec, ScheduleKind, ScheduleSpec,
+};
+
+use crate::{document::DocumentError, graph::resolved::WeightRole};
+use prism_core::{Error, Fault, Finite, Kind};
 use serde::{Deserialize, Serialize};
 
 /// The version of [`Recipe`] that this crate writes.
@@ -105,3 +113,88 @@ pub struct Loss {
     /// Mass spread over all tokens, in `[0, 1)`.
     pub label_smoothing: Finite,
 }
+
+/// Why a recipe can't be used: names the place and the rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// The file can't be read.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    /// Another format than [`RECIPE_FORMAT`].
+    #[error("`recipe` is {found:?}, expected {RECIPE_FORMAT:?}")]
+    Format {
+        /// What it says.
+        found: String,
+    },
+    /// A number outside its range.
+    #[error("`{place}` is {value}, must be {range}")]
+    Range {
+        /// Where it stands.
+        place: String,
+        /// What stands there.
+        value: Finite,
+        /// What may stand there.
+        range: &'static str,
+    },
+    /// A number that the optimizer doesn't have.
+    #[error("`{place}` doesn't belong to {optimizer}")]
+    Foreign {
+        /// Where it stands.
+        place: String,
+        /// The optimizer's kind.
+        optimizer: &'static str,
+    },
+    /// A role that no group trains, or that two train.
+    #[error("{} weights are trained by {groups} groups, must be one", role_name(*.role))]
+    Role {
+        /// Which.
+        role: WeightRole,
+        /// By how many.
+        groups: usize,
+    },
+    /// Muon on what is no matrix.
+    #[error("`{place}`: muon trains matrices only, not {} weights", role_name(*.role))]
+    NotMatrix {
+        /// Which group.
+        place: String,
+        /// What it names.
+        role: WeightRole,
+    },
+    /// Bytes that are not a canonical recipe.
+    #[error("not a canonical recipe: {0}")]
+    NotCanonical(String),
+}
+
+impl RecipeError {
+    /// The stable name of the rule that was broken.
+    #[must_use]
+    pub fn rule(&self) -> &'static str {
+        match self {
+            Self::Document(_) | Self::Format { .. } => "recipe.form",
+            Self::Range { .. } => "recipe.range",
+            Self::Foreign { .. } => "recipe.optimizer",
+            Self::Role { .. } | Self::NotMatrix { .. } => "recipe.group",
+            Self::NotCanonical(_) => "recipe.canonical",
+        }
+    }
+}
+
+impl From<RecipeError> for Error {
+    fn from(error: RecipeError) -> Self {
+        Error::new(Kind::Invalid, Fault::Miner, format!("{}: {error}", error.rule()))
+    }
+}
+
+/// The role as recipes write it.
+fn role_name(role: WeightRole) -> &'static str {
+    match role {
+        WeightRole::Embedding => "embedding",
+        WeightRole::Matrix => "matrix",
+        WeightRole::Gain => "gain",
+        WeightRole::Bias => "bias",
+    }
+}
+
+/// Every role, in their order.
+const ROLES: [WeightRole; 4] = [WeightRole::Embedding, WeightRole::Matrix, WeightRole::Gain, WeightRole::Bias];

@@ -1,0 +1,133 @@
+//! The way to the chain: one connection that mends itself, and the chain's blocks.
+use crate::{
+    error::ChainError,
+    runtime::{AtBlock, Rpc, Runtimes},
+    transport::{Transport, unboxed},
+};
+use codec::Encode as _;
+use prism_core::Block;
+use std::{sync::Arc, time::Duration};
+use subxt::{
+    OnlineClient,
+    backend::LegacyBackend,
+    config::{Hasher as _, Header as _, SubstrateConfig, substrate::BlakeTwo256},
+    rpcs::RpcClient,
+    utils::H256,
+};
+
+pub use crate::transport::ChainConfig;
+
+/// A block's place and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tip {
+    pub(crate) number: u64,
+    pub(crate) hash: H256,
+}
+
+/// A connection to the chain. Clones share it.
+#[derive(Debug, Clone)]
+pub struct ChainClient(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    rpc: Arc<Rpc>,
+    wire: RpcClient,
+    runtimes: Runtimes,
+    genesis: [u8; 32],
+}
+
+impl ChainClient {
+    /// Connects to the first endpoint that answers and is on the right chain.
+    pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
+        let transport = Arc::new(Transport::new(config)?);
+        let genesis = transport.genesis().await?;
+        let wire = RpcClient::new(transport);
+        let rpc = Arc::new(Rpc::new(wire.clone()));
+        Ok(Self(Arc::new(Inner { rpc, wire, runtimes: Runtimes::default(), genesis })))
+    }
+
+    /// The hash of block 0: which chain this is.
+    #[must_use]
+    pub fn genesis(&self) -> [u8; 32] {
+        self.0.genesis
+    }
+
+    /// subxt's own client over the same connection, for calls that this crate doesn't wrap.
+    pub async fn subxt(&self) -> Result<OnlineClient<SubstrateConfig>, ChainError> {
+        let backend = LegacyBackend::builder().build(self.0.wire.clone());
+        OnlineClient::from_backend(Arc::new(backend))
+            .await
+            .map_err(|error| ChainError::Answer { call: "chain_getBlockHash".into(), reason: error.to_string() })
+    }
+
+    /// The time between two blocks, as the runtime has it.
+    pub async fn block_time(&self) -> Result<Duration, ChainError> {
+        self.at_finalized().await?.block_time()
+    }
+
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.0.rpc
+    }
+
+    /// The best block.
+    pub(crate) async fn best(&self) -> Result<Tip, ChainError> {
+        const CALL: &str = "chain_getHeader";
+        let header = self.rpc().chain_get_header(None).await.map_err(|error| unboxed(CALL, error))?;
+        let header = header.ok_or_else(|| ChainError::UnknownBlock("best".into()))?;
+        Ok(Tip { number: header.number(), hash: BlakeTwo256.hash(&header.encode()) })
+    }
+
+    /// The newest final block.
+    pub(crate) async fn finalized(&self) -> Result<Tip, ChainError> {
+        let hash = self
+            .rpc()
+            .chain_get_finalized_head()
+            .await
+            .map_err(|error| unboxed("chain_getFinalizedHead", error))?;
+        let header =
+            self.rpc().chain_get_header(Some(hash)).await.map_err(|error| unboxed("chain_getHeader", error))?;
+        let header = header.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
+        Ok(Tip { number: header.number(), hash })
+    }
+
+    /// The block at a height of the best chain.
+    pub(crate) async fn tip_at(&self, block: Block) -> Result<Tip, ChainError> {
+        let hash = self
+            .rpc()
+            .chain_get_block_hash(Some(block.0.into()))
+            .await
+            .map_err(|error| unboxed("chain_getBlockHash", error))?;
+        let hash = hash.ok_or_else(|| ChainError::UnknownBlock(block.to_string()))?;
+        Ok(Tip { number: block.0, hash })
+    }
+
+    /// The extrinsics of a block, as bytes.
+    pub(crate) async fn extrinsics(&self, hash: H256) -> Result<Vec<Vec<u8>>, ChainError> {
+        let details =
+            self.rpc().chain_get_block(Some(hash)).await.map_err(|error| unboxed("chain_getBlock", error))?;
+        let details = details.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
+        Ok(details.block.extrinsics.into_iter().map(|bytes| bytes.0).collect())
+    }
+
+    /// State and runtime at a block.
+    pub(crate) async fn at(&self, tip: Tip) -> Result<AtBlock, ChainError> {
+        AtBlock::new(&self.0.rpc, &self.0.runtimes, self.0.genesis, tip.number, tip.hash).await
+    }
+
+    /// State and runtime at the newest final block.
+    pub(crate) async fn at_finalized(&self) -> Result<AtBlock, ChainError> {
+        self.at(self.finalized().await?).await
+    }
+
+    /// State and runtime at the best block.
+    pub(crate) async fn at_best(&self) -> Result<AtBlock, ChainError> {
+        self.at(self.best().await?).await
+    }
+}
+
+impl AtBlock {
+    /// The time between two blocks.
+    pub(crate) fn block_time(&self) -> Result<Duration, ChainError> {
+        Ok(Duration::from_millis(self.constant("Aura", "SlotDuration")?))
+    }
+}

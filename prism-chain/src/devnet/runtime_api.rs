@@ -1,0 +1,58 @@
+//! Runtime interfaces: what `state_call` answers.
+
+use codec::{Decode, Encode};
+
+use super::chain::Chain;
+use super::metadata::{self, OpaqueMetadata};
+use super::pallets::{subtensor, system};
+use super::primitives::{AccountId32, NetUid};
+
+/// Why a runtime call has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CallError {
+    /// No such method.
+    #[error("Exported method {0} is not found")]
+    Unknown(String),
+    /// The parameters aren't those of the method.
+    #[error("Bad input data provided to {method}: {reason}")]
+    Input {
+        /// The method.
+        method: String,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The block's state is gone.
+    #[error("State already discarded for block {0}")]
+    Discarded(u64),
+}
+
+/// Answers `method` with SCALE parameters on the state of block `at`.
+pub(super) fn call(chain: &Chain, method: &str, parameters: &[u8], at: u64) -> Result<Vec<u8>, CallError> {
+    let state = chain.state_at(at).ok_or(CallError::Discarded(at))?;
+    let mut input = parameters;
+    let bad_input = |error: codec::Error| CallError::Input { method: method.to_owned(), reason: error.to_string() };
+    let answer = match method {
+        "Core_version" => chain.version().encode(),
+        "Metadata_metadata" => OpaqueMetadata(chain.metadata().oldest().to_vec()).encode(),
+        "Metadata_metadata_versions" => metadata::VERSIONS.to_vec().encode(),
+        "Metadata_metadata_at_version" => {
+            let version = u32::decode(&mut input).map_err(bad_input)?;
+            chain.metadata().at_version(version).map(|bytes| OpaqueMetadata(bytes.to_vec())).encode()
+        }
+        "AccountNonceApi_account_nonce" => {
+            let account = AccountId32::decode(&mut input).map_err(bad_input)?;
+            system::ACCOUNT.get(&state, (account,)).nonce.encode()
+        }
+        "TaggedTransactionQueue_validate_transaction" => {
+            let _source = u8::decode(&mut input).map_err(bad_input)?;
+            let transaction = Vec::<u8>::decode(&mut input).map_err(bad_input)?;
+            chain.validate(&transaction.encode(), at).map_err(bad_input)?.encode()
+        }
+        "SubnetInfoRuntimeApi_get_next_epoch_start_block" => {
+            let netuid = NetUid::decode(&mut input).map_err(bad_input)?;
+            subtensor::next_epoch_start(&state, netuid).encode()
+        }
+        _ => return Err(CallError::Unknown(method.to_owned())),
+    };
+    Ok(answer)
+}

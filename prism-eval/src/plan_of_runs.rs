@@ -1,0 +1,303 @@
+//! Which runs answer what a submission claims: data, made by a pure function.
+//!
+//! Nothing of the submission but the digests of what is run reaches a task, so equal work is one task, whoever sends it:
+//! a copy is a hit in the cache and costs nothing.
+use crate::{
+    policy::{PlanPolicy, PolicyError},
+    recipe::{Optimizer, Recipe},
+};
+use prism_core::{
+    Digest, Error, Fault, Finite, Kind, Seed, TrainTask,
+    plan::{DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    submission::SubmissionKind,
+};
+use std::collections::BTreeMap;
+
+/// The reference recipe at one rate of the grid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReferenceRecipe {
+    /// Multiple of the reference recipe's learning rates.
+    pub rate: Finite,
+    /// The canonical recipe, its rates already multiplied: see [`at_rate`].
+    pub recipe: Digest,
+}
+
+/// What all runs of a cohort share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cohort {
+    /// From the hash of a finalized block after the commitments.
+    pub seed: Seed,
+    /// The text.
+    pub data: DataRef,
+    /// One for each rate of [`PlanPolicy::rates`], in that order.
+    pub references: Vec<ReferenceRecipe>,
+}
+
+/// What is to be measured: a submission or a baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entrant {
+    /// What it claims to bring. A baseline is an `ArchitectureOnly`.
+    pub kind: SubmissionKind,
+    /// The canonical graph: its own, or the target family's for a `TrainingForArch`.
+    pub graph: Digest,
+    /// Its own canonical recipe.
+    pub recipe: Option<Digest>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// The policy can't be carried out.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The reference recipes are not those of the grid.
+    #[error("reference recipes are not one for each rate of the policy, in order")]
+    References,
+    /// A submission for a family that brings no recipe.
+    #[error("a training_for_arch submission has no recipe to measure")]
+    RecipeMissing,
+    /// A submission without a training claim that brings a recipe.
+    #[error("an architecture_only submission has a recipe, and claims none")]
+    RecipeUnclaimed,
+}
+
+impl From<PlanError> for Error {
+    fn from(error: PlanError) -> Self {
+        let fault = match error {
+            PlanError::Policy(error) => return error.into(),
+            PlanError::References => Fault::Validator,
+            PlanError::RecipeMissing | PlanError::RecipeUnclaimed => Fault::Miner,
+        };
+        Self::new(Kind::Invalid, fault, error.to_string())
+    }
+}
+
+/// The runs of an entrant: its architecture under the reference recipe at every rate of the grid, then its own recipe
+/// where it brings one. For a `TrainingForArch` the first are the family's, most likely in the cache.
+///
+/// Repeats follow when the best rate is known: [`plan_of_repeats`].
+///
+/// # Errors
+/// A policy that can't be carried out, reference recipes that are not the grid's, a recipe missing or unclaimed.
+pub fn plan_of_runs(policy: &PlanPolicy, cohort: &Cohort, entrant: &Entrant) -> Result<Vec<TrainTask>, PlanError> {
+    policy.check()?;
+    if !cohort.references.iter().map(|reference| reference.rate).eq(policy.rates.iter().copied()) {
+        return Err(PlanError::References);
+    }
+    match (entrant.kind, entrant.recipe) {
+        (SubmissionKind::TrainingForArch, None) => return Err(PlanError::RecipeMissing),
+        (SubmissionKind::ArchitectureOnly, Some(_)) => return Err(PlanError::RecipeUnclaimed),
+        _ => {}
+    }
+    let references =
+        cohort.references.iter().map(|reference| (RunRole::Reference { rate: reference.rate }, reference.recipe));
+    let own = entrant.recipe.map(|recipe| (RunRole::Recipe, recipe));
+    references.chain(own).map(|(role, recipe)| task(policy, cohort, entrant.graph, role, recipe)).collect()
+}
+
+/// The same run under [`PlanPolicy::repeats`] further seeds: what tells a better idea from a lucky start.
+#[must_use]
+pub fn plan_of_repeats(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
+    let of = run.id();
+    let repeat = |index| {
+        let role = RunRole::Repeat { of, index };
+        TrainTask { seed: run_seed(run.cohort, &role), role, ..run.clone() }
+    };
+    (1..=policy.repeats).map(repeat).collect()
+}
+
+/// A recipe with all its learning rates multiplied; `None` when a rate overflows.
+#[must_use]
+pub fn at_rate(recipe: &Recipe, rate: Finite) -> Option<Recipe> {
+    let mut scaled = recipe.clone();
+    for group in &mut scaled.groups {
+        let (Optimizer::Adamw { learning_rate, .. }
+        | Optimizer::Lion { learning_rate, .. }
+        | Optimizer::Muon { learning_rate, .. }) = &mut group.optimizer;
+        *learning_rate = Finite::new(learning_rate.get() * rate.get())?;
+    }
+    Some(scaled)
+}
+
+fn task(
+    policy: &PlanPolicy,
+    cohort: &Cohort,
+    graph: Digest,
+    role: RunRole,
+    recipe: Digest,
+) -> Result<TrainTask, PlanError> {
+    Ok(TrainTask {
+        schema: TASK_SCHEMA,
+        seed: run_seed(cohort.seed, &role),
+        role,
+        subject: Subject::Native { graph, recipe },
+        data: cohort.data.clone(),
+        measuring: measuring_plan(policy, cohort.seed),
+        budget: policy.budget()?,
+        context: BTreeMap::from([
+            ("max_layers".to_owned(), u64::from(policy.max_layers)),
+            ("max_parameters".to_owned(), policy.max_parameters),
+            ("sequence_length".to_owned(), u64::from(policy.sequence)),
+            ("vocab_size".to_owned(), u64::from(cohort.data.vocabulary)),
+        ]),
+        cohort: cohort.seed,
+        policy: policy.digest(),
+    })
+}
+
+/// The root of a run's random streams: from the cohort and the role alone. All runs but repeats share one seed (common
+/// random numbers): a recipe that equals the reference learns bit for bit the same and is worth exactly nothing.
+fn run_seed(cohort: Seed, role: &RunRole) -> Seed {
+    match role {
+        RunRole::Repeat { index, .. } => cohort.stream(&format!("run/repeat/{index}")),
+        _ => cohort.stream("run"),
+    }
+}
+
+/// Points spread evenly, the first before any training, the others with jitter that nobody knows before the cohort's
+/// seed: one can't anneal for a point that one doesn't know.
+fn measuring_plan(policy: &PlanPolicy, cohort: Seed) -> MeasuringPlan {
+    let mut draws = cohort.stream("points").draws();
+    let count = u128::from(policy.points.max(1));
+    let start = |index: u128| u64::try_from(u128::from(policy.steps) * index / count).unwrap_or(policy.steps);
+    let points = (0..count)
+        .map(|index| match index {
+            0 => 0,
+            _ => start(index) + draws.below(start(index + 1) - start(index)),
+        })
+        .collect();
+    MeasuringPlan {
+        points,
+        rows: policy.rows,
+        audits: vec![policy.audits; policy.points as usize],
+        held_out_rows: policy.held_out_rows,
+        alarm_bits: policy.alarm_bits,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn cohort(policy: &PlanPolicy, seed: &str) -> Cohort {
+        let references = policy
+            .rates
+            .iter()
+            .map(|rate| ReferenceRecipe { rate: *rate, recipe: Digest::of(format!("reference at {rate}").as_bytes()) });
+        Cohort {
+            seed: Seed::of("test", &[seed.as_bytes()]),
+            data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
+            references: references.collect(),
+        }
+    }
+
+    fn entrant(kind: SubmissionKind, graph: &str, recipe: Option<&str>) -> Entrant {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        Entrant { kind, graph: digest(graph), recipe: recipe.map(digest) }
+    }
+
+    fn ids(tasks: &[TrainTask]) -> Vec<prism_core::TaskId> {
+        tasks.iter().map(TrainTask::id).collect()
+    }
+
+    #[test]
+    fn every_architecture_runs_the_whole_grid_and_a_recipe_once() {
+        let policy = PlanPolicy::smoke();
+        let cohort = cohort(&policy, "a");
+        let full = entrant(SubmissionKind::Full, "graph", Some("recipe"));
+        let tasks = plan_of_runs(&policy, &cohort, &full).unwrap();
+        let rates: Vec<f64> = tasks
+            .iter()
+            .filter_map(|t| match t.role {
+                RunRole::Reference { rate } => Some(rate.get()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(rates, [1.0, 3.0, 10.0]);
+        assert_eq!(tasks.len(), 4);
+        let recipe = tasks.last().unwrap();
+        assert_eq!(recipe.role, RunRole::Recipe);
+        let expected = Subject::Native { graph: full.graph, recipe: full.recipe.unwrap() };
+        assert_eq!(recipe.subject, expected);
+        assert!(tasks.iter().all(|t| t.budget.tokens == 120 * 8 * 64 && t.context["vocab_size"] == 256));
+        let without = entrant(SubmissionKind::Full, "graph", None);
+        assert_eq!(plan_of_runs(&policy, &cohort, &without).unwrap(), tasks[..3]);
+    }
+
+    #[test]
+    fn a_copy_of_the_work_is_the_same_tasks() {
+        let policy = PlanPolicy::smoke();
+        let cohort = cohort(&policy, "a");
+        let only = |kind, recipe| ids(&plan_of_runs(&policy, &cohort, &entrant(kind, "graph", recipe)).unwrap());
+        let architecture = only(SubmissionKind::ArchitectureOnly, None);
+        let full = only(SubmissionKind::Full, Some("recipe"));
+        let training = only(SubmissionKind::TrainingForArch, Some("recipe"));
+        assert_eq!(full, training);
+        assert_eq!(architecture, full[..3]);
+    }
+
+    #[test]
+    fn all_runs_but_repeats_share_one_seed_and_another_cohort_shares_nothing() {
+        let policy = PlanPolicy { repeats: 3, ..PlanPolicy::smoke() };
+        let plan = |name| {
+            let cohort = cohort(&policy, name);
+            plan_of_runs(&policy, &cohort, &entrant(SubmissionKind::Full, "graph", Some("recipe"))).unwrap()
+        };
+        let (first, second) = (plan("a"), plan("b"));
+        let seeds: BTreeSet<String> = first.iter().map(|t| t.seed.0.to_string()).collect();
+        assert_eq!(seeds.len(), 1);
+        assert_ne!(first[0].seed, second[0].seed);
+        assert_ne!(first[0].measuring.points, second[0].measuring.points);
+        let repeats = plan_of_repeats(&policy, &first[1]);
+        let seeds: BTreeSet<String> = repeats.iter().chain(&first).map(|t| t.seed.0.to_string()).collect();
+        assert_eq!((repeats.len(), seeds.len()), (3, 4));
+        assert!(repeats.iter().all(|t| t.subject == first[1].subject && t.cohort == first[1].cohort));
+        assert_eq!(repeats[2].role, RunRole::Repeat { of: first[1].id(), index: 3 });
+    }
+
+    #[test]
+    fn a_claim_without_its_recipe_and_foreign_references_are_refused() {
+        let policy = PlanPolicy::smoke();
+        let mut cohort = cohort(&policy, "a");
+        let refused =
+            |cohort: &Cohort, kind, recipe| plan_of_runs(&policy, cohort, &entrant(kind, "graph", recipe)).unwrap_err();
+        assert_eq!(refused(&cohort, SubmissionKind::TrainingForArch, None), PlanError::RecipeMissing);
+        assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, Some("r")), PlanError::RecipeUnclaimed);
+        cohort.references.pop();
+        assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, None), PlanError::References);
+    }
+
+    #[test]
+    fn a_scaled_recipe_moves_its_rates_and_nothing_else() {
+        let text = r#"{"schema":1,"groups":[
+            {"roles":["matrix"],"optimizer":{"muon":{"learning_rate":0.02,"momentum":0.95,"weight_decay":0.1}}},
+            {"roles":["embedding","gain","bias"],"optimizer":{"lion":
+                {"learning_rate":0.001,"beta1":0.9,"beta2":0.99,"weight_decay":0.1}}}],
+            "schedule":{"constant":{"warmup":0.1}},"clip":1.0,"loss":{"z_loss":0.0,"label_smoothing":0.0}}"#;
+        let recipe: Recipe = serde_json::from_str(text).unwrap();
+        let scaled: Recipe = serde_json::from_str(&text.replace("0.02", "0.04").replace("0.001", "0.002")).unwrap();
+        assert_eq!(at_rate(&recipe, Finite::new(2.0).unwrap()), Some(scaled));
+        assert_eq!(at_rate(&recipe, Finite::ONE), Some(recipe.clone()));
+        let huge = at_rate(&recipe, Finite::new(1e308).unwrap()).unwrap();
+        assert_eq!(at_rate(&huge, Finite::new(1e308).unwrap()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn points_ascend_from_zero_and_end_before_the_last_step(
+            steps in 1u64..1_000_000, points in 1u32..200, seed: u64,
+        ) {
+            prop_assume!(u64::from(points) <= steps);
+            let policy = PlanPolicy { steps, points, ..PlanPolicy::smoke() };
+            let plan = measuring_plan(&policy, Seed::of("test", &[&seed.to_le_bytes()]));
+            prop_assert_eq!(plan.points.len(), points as usize);
+            prop_assert_eq!(plan.audits.len(), points as usize);
+            prop_assert_eq!(plan.points[0], 0);
+            prop_assert!(plan.points.is_sorted_by(|a, b| a < b));
+            prop_assert!(plan.points.last().unwrap() < &steps);
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Numbers that a scorer or a reward policy reads by name.
+use super::error::PolicyError;
+use prism_core::Finite;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Declares a struct of numbers, each with a name under a prefix, a default and a range.
+macro_rules! numbers { ($(#[$doc:meta])* $name:ident as $prefix:literal {
+    $($(#[$field_doc:meta])* $field:ident = $default:literal in $low:literal ..= $high:literal;)*
+}) => {
+    $(#[$doc])*
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields, default)]
+    pub struct $name { $(
+        $(#[$field_doc])*
+        #[doc = concat!("\n\n`", $prefix, ".", stringify!($field), "`, ", $low, " to ", $high, "; ", $default, " by default.")]
+        pub $field: Finite,
+    )* }
+
+    impl Default for $name {
+        fn default() -> Self {
+            Self { $($field: number($default),)* }
+        }
+    }
+
+    impl $name {
+        /// The numbers of a map, defaults where it is silent. Names under other prefixes are left to others.
+        ///
+        /// # Errors
+        /// A name under this prefix that doesn't exist, a number out of range, or parts that don't make a whole.
+        pub fn from_numbers(map: &BTreeMap<String, Finite>) -> Result<Self, PolicyError> {
+            let mut numbers = Self::default();
+            for (name, value) in map {
+                match name.strip_prefix(concat!($prefix, ".")) {
+                    None => {}
+                    $(Some(stringify!($field)) => numbers.$field = *value,)*
+                    Some(_) => return Err(PolicyError::Unknown { name: name.clone() }),
+                }
+            }
+            numbers.check()?;
+            Ok(numbers)
+        }
+
+        /// All numbers by name.
+        #[must_use]
+        pub fn numbers(&self) -> BTreeMap<String, Finite> {
+            BTreeMap::from([$((concat!($prefix, ".", stringify!($field)).to_owned(), self.$field),)*])
+        }
+
+        fn check_ranges(&self) -> Result<(), PolicyError> {
+            $(
+                let (low, high) = (number($low), number($high));
+                if self.$field < low || self.$field > high {
+                    let name = concat!($prefix, ".", stringify!($field)).to_owned();
+                    return Err(PolicyError::Range { name, value: self.$field, low, high });
+                }
+            )*
+            Ok(())
+        }
+    }
+} }
+
+fn number(value: f64) -> Finite {
+    Finite::new(value).unwrap_or_default()
+}
+
+numbers! {
+    /// What evidence is worth, for [`PrismScorer`](crate::score::PrismScorer).
+    ScoreNumbers as "score" {
+        /// Part of the architecture track in the total (the mission's 70/30).
+        architecture = 0.7 in 0.0..=1.0;
+        /// Part of the training track in the total.
+        training = 0.3 in 0.0..=1.0;
+        /// Advantages of fewer standard errors count as zero. Two: one in forty wins by luck alone.
+        z = 2.0 in 0.0..=10.0;
+        /// Bits per byte of advantage that give a component its full marks. Known good ideas at these budgets lie
+        /// between a tenth and a third of a bit.
+        scale = 0.25 in 0.001..=8.0;
+        /// Standard deviation over seeds of a run's mean, bits per byte, where fewer than three runs estimate it. Two
+        /// seeds of one 0.9M-parameter model differed by 0.0136: a deviation of 0.0136 / √2.
+        seed_deviation = 0.01 in 0.0..=1.0;
+        /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
+        require_confirmation = 1.0 in 0.0..=1.0;
+    }
+}
+
+numbers! {
+    /// What is paid, for [`FrontierPools`](crate::reward::FrontierPools) and
+    /// [`OwnershipSplit`](crate::reward::OwnershipSplit).
+    RewardNumbers as "reward" {
+        /// Part of the architecture pool in the whole (the mission's 60/40).
+        architecture_pool = 0.6 in 0.0..=1.0;
+        /// Part of the training pool in the whole.
+        training_pool = 0.4 in 0.0..=1.0;
+        /// Bits per byte by which the frontier must move to be credited, on either track.
+        margin = 0.01 in 0.0..=8.0;
+        /// Advantages of fewer standard errors are credited nothing.
+        z = 2.0 in 0.0..=10.0;
+        /// Bits per byte of credit at which a pool pays in full. Below, the rest is burned.
+        target = 0.1 in 0.000001..=8.0;
+        /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
+        half_life = 100800.0 in 1.0..=100000000.0;
+    }
+}
+
+fn whole(names: &'static str, parts: [Finite; 2]) -> Result<(), PolicyError> {
+    let sum: f64 = parts.iter().map(|part| part.get()).sum();
+    if (sum - 1.0).abs() > 1e-9 {
+        return Err(PolicyError::Sum { names, sum: number(sum) });
+    }
+    Ok(())
+}
+
+impl ScoreNumbers {
+    /// Checks ranges, and that the tracks' parts make a whole.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        whole("score.architecture, score.training", [self.architecture, self.training])
+    }
+
+    /// Whether only a second measurement in a later cohort makes a card eligible.
+    #[must_use]
+    pub fn requires_confirmation(&self) -> bool {
+        self.require_confirmation > Finite::ZERO
+    }
+}
+
+impl RewardNumbers {
+    /// Checks ranges, and that the pools make a whole.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        whole("reward.architecture_pool, reward.training_pool", [self.architecture_pool, self.training_pool])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(name: &str, value: f64) -> BTreeMap<String, Finite> {
+        BTreeMap::from([(name.to_owned(), number(value))])
+    }
+
+    #[test]
+    fn a_misspelt_name_and_a_number_out_of_range_are_refused_by_name() {
+        let unknown = ScoreNumbers::from_numbers(&map("score.zed", 1.0)).unwrap_err();
+        assert_eq!(unknown.to_string(), "no policy number is called `score.zed`");
+        let range = RewardNumbers::from_numbers(&map("reward.half_life", 0.0)).unwrap_err();
+        assert_eq!(range.to_string(), "policy number `reward.half_life` is 0, outside 1 to 100000000");
+        assert_eq!(ScoreNumbers::from_numbers(&map("reward.zed", 1.0)), Ok(ScoreNumbers::default()));
+    }
+
+    #[test]
+    fn parts_that_do_not_make_a_whole_are_refused() {
+        let error = ScoreNumbers::from_numbers(&map("score.architecture", 0.5)).unwrap_err();
+        assert_eq!(error.to_string(), "policy numbers `score.architecture, score.training` sum to 0.8, not to 1");
+    }
+}

@@ -1,0 +1,168 @@
+//! What is run.
+use super::error::PolicyError;
+use prism_core::{Digest, Finite, plan::Budget};
+use serde::{Deserialize, Serialize};
+
+/// Budget, measuring, grid and limits of the runs of a cohort. Equal for all that are compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PlanPolicy {
+    /// Optimizer steps of a run.
+    pub steps: u64,
+    /// Rows per step.
+    pub batch: u32,
+    /// Predicted positions per row.
+    pub sequence: u32,
+    /// Wall clock of a run, milliseconds.
+    pub wall_millis: u64,
+    /// Processor time of a run, milliseconds.
+    pub cpu_millis: u64,
+    /// Resident memory of a run, bytes.
+    pub peak_memory: u64,
+    /// Measuring points; the first is before any training.
+    pub points: u32,
+    /// Rows per point.
+    pub rows: u32,
+    /// Audited rows per point.
+    pub audits: u32,
+    /// Held-out rows after training.
+    pub held_out_rows: u32,
+    /// An audited position off by more than this many bits fails the run.
+    pub alarm_bits: Finite,
+    /// Multiples of the reference recipe's learning rate that are tried, ascending. The best counts, for submissions
+    /// and baselines alike: otherwise a reparametrised weight is a better architecture.
+    pub rates: Vec<Finite>,
+    /// Further seeds of the run that counts.
+    pub repeats: u32,
+    /// `ctx.max_layers`.
+    pub max_layers: u32,
+    /// `ctx.max_parameters`.
+    pub max_parameters: u64,
+}
+
+impl Default for PlanPolicy {
+    /// 25 million tokens: above five hundred times the cap on a bundle's compressed size, so that a table smuggled in
+    /// the source can't matter.
+    fn default() -> Self {
+        Self {
+            steps: 3_000,
+            batch: 32,
+            sequence: 256,
+            wall_millis: 4 * 3_600_000,
+            cpu_millis: 64 * 3_600_000,
+            peak_memory: 16 << 30,
+            points: 15,
+            rows: 64,
+            audits: 32,
+            held_out_rows: 256,
+            alarm_bits: fixed(0.5),
+            rates: vec![fixed(1.0), fixed(3.0), fixed(10.0)],
+            repeats: 2,
+            max_layers: 96,
+            max_parameters: 150_000_000,
+        }
+    }
+}
+
+impl PlanPolicy {
+    /// Seconds instead of hours: fewer steps and points, no repeats, small models only.
+    #[must_use]
+    pub fn smoke() -> Self {
+        Self {
+            steps: 120,
+            batch: 8,
+            sequence: 64,
+            wall_millis: 60_000,
+            cpu_millis: 240_000,
+            peak_memory: 1 << 30,
+            points: 6,
+            rows: 16,
+            audits: 0,
+            held_out_rows: 32,
+            repeats: 0,
+            max_layers: 8,
+            max_parameters: 2_000_000,
+            ..Self::default()
+        }
+    }
+
+    /// Checks that the plan can be carried out, and that its numbers stay in bounds that a machine can hold.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        let rules = [
+            (self.steps > 0 && self.batch > 0 && self.rows > 0, "steps, batch and rows must be above zero"),
+            (self.sequence > 1 && self.sequence <= 1 << 20, "sequence must be 2 to 1048576"),
+            (self.tokens().is_some(), "steps times batch times sequence overflows"),
+            (self.points > 0 && u64::from(self.points) <= self.steps, "points must be 1 to steps"),
+            (self.points <= 10_000, "points must be at most 10000"),
+            (self.audits <= self.rows, "audits must be at most rows: no row is audited twice"),
+            (self.alarm_bits > Finite::ZERO, "alarm_bits must be above zero"),
+            (!self.rates.is_empty() && self.rates.len() <= 16, "there must be 1 to 16 rates"),
+            (self.rates.iter().all(|rate| *rate > Finite::ZERO), "rates must be above zero"),
+            (self.rates.is_sorted_by(|a, b| a < b), "rates must be ascending"),
+            (self.repeats <= 64, "repeats must be at most 64"),
+            (self.wall_millis > 0 && self.cpu_millis > 0 && self.peak_memory > 0, "limits must be above zero"),
+            (self.max_layers > 0 && self.max_parameters > 0, "max_layers and max_parameters must be above zero"),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(PolicyError::Plan(rule)),
+            None => Ok(()),
+        }
+    }
+
+    /// Training tokens of a run, if they can be counted.
+    #[must_use]
+    pub fn tokens(&self) -> Option<u64> {
+        self.steps.checked_mul(u64::from(self.batch))?.checked_mul(u64::from(self.sequence))
+    }
+
+    /// What each run may spend.
+    ///
+    /// # Errors
+    /// When the tokens overflow.
+    pub fn budget(&self) -> Result<Budget, PolicyError> {
+        let tokens = self.tokens().ok_or(PolicyError::Plan("steps times batch times sequence overflows"))?;
+        Ok(Budget {
+            tokens,
+            steps: self.steps,
+            batch: self.batch,
+            sequence: self.sequence,
+            wall_millis: self.wall_millis,
+            cpu_millis: self.cpu_millis,
+            peak_memory: self.peak_memory,
+        })
+    }
+
+    /// The digest that every task carries.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        // Numbers are finite by type: there is no value that JSON can't carry.
+        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+fn fixed(value: f64) -> Finite {
+    Finite::new(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_can_not_be_carried_out_is_refused_with_the_rule() {
+        let refused = |change: fn(&mut PlanPolicy)| {
+            let mut plan = PlanPolicy::smoke();
+            change(&mut plan);
+            plan.check().unwrap_err().to_string()
+        };
+        assert_eq!(refused(|p| p.steps = 0), "policy of runs: steps, batch and rows must be above zero");
+        assert_eq!(refused(|p| p.points = 121), "policy of runs: points must be 1 to steps");
+        assert_eq!(refused(|p| p.steps = u64::MAX), "policy of runs: steps times batch times sequence overflows");
+        assert_eq!(refused(|p| p.rates.reverse()), "policy of runs: rates must be ascending");
+        assert_eq!(refused(|p| p.rates.clear()), "policy of runs: there must be 1 to 16 rates");
+        assert_eq!(refused(|p| p.audits = 17), "policy of runs: audits must be at most rows: no row is audited twice");
+    }
+}

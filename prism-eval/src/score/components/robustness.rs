@@ -1,0 +1,62 @@
+//! Whether an architecture is better only where it was tuned.
+use super::{Read, counted, reading};
+use crate::{
+    policy::ScoreNumbers,
+    score::{
+        pairing::{Measured, paired_over_seeds},
+        reference::ReferenceGrid,
+    },
+};
+
+/// The advantage at each rate of the grid over the baseline at the same rate, capped, and averaged:
+/// `1/2 + 1/2 · mean over rates of clamp(advantage / scale, -1, 1)`. A rate at which only one side diverged counts as
+/// the other's full advantage; one at which both did, as none.
+pub(in crate::score) fn robustness(
+    subject: &ReferenceGrid<'_>,
+    baseline: &ReferenceGrid<'_>,
+    numbers: &ScoreNumbers,
+) -> Read {
+    let scale = numbers.scale.get();
+    let (mut sum, mut errors, mut rates) = (0.0, 0.0, 0.0);
+    for ((_, subject), (_, baseline)) in subject.rates.iter().zip(&baseline.rates) {
+        rates += 1.0;
+        match (subject, baseline) {
+            (Some(subject), Some(baseline)) => {
+                let deviation = numbers.seed_deviation;
+                let advantage = paired_over_seeds(&[subject], &[baseline], Measured::Prequential, deviation)
+                    .map_err(|error| error.to_string())?;
+                sum += (counted(advantage, numbers) / scale).clamp(-1.0, 1.0);
+                errors += advantage.standard_error.get() / scale;
+            }
+            (Some(_), None) => sum += 1.0,
+            (None, Some(_)) => sum -= 1.0,
+            (None, None) => {}
+        }
+    }
+    if rates == 0.0 {
+        return Err("no rates".into());
+    }
+    reading(0.5 + 0.5 * sum / rates, 0.5 * errors / rates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::fixture::{failed, grid};
+    use prism_core::submission::FailureClass;
+
+    #[test]
+    fn an_architecture_that_is_better_at_one_rate_only_is_not_robust() {
+        let baseline = grid("baseline", &[(1.0, 4.0), (3.0, 3.5), (10.0, 3.6)]);
+        let baseline = ReferenceGrid::of(&baseline).unwrap();
+        let value = |runs: &[prism_core::Evidence]| {
+            let subject = ReferenceGrid::of(runs).unwrap();
+            robustness(&subject, &baseline, &ScoreNumbers::default()).unwrap().value.get()
+        };
+        assert!((value(&grid("subject", &[(1.0, 4.0), (3.0, 3.0), (10.0, 4.6)])) - 0.5).abs() < 1e-9);
+        let mut runs = grid("subject", &[(1.0, 3.0), (3.0, 3.0), (10.0, 3.0)]);
+        assert!((value(&runs) - 1.0).abs() < 1e-9);
+        runs[2] = failed(&runs[2], FailureClass::MinerCode);
+        assert!((value(&runs) - (0.5 + 0.5 / 3.0)).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,41 @@
+//! What evidence is worth.
+//!
+//! [`PrismScorer`] is the subnet's own. For another, start from [`scorer_fn`](prism_core::scorer_fn) and the functions
+//! here: which run counts ([`tuned_reference`], [`recipe_run`]), what it shows ([`mean_bits_per_byte`]), and how it
+//! compares on the same rows ([`paired_difference`]).
+//!
+//! ```
+//! use prism_core::{ScoreCard, scorer_fn};
+//! use prism_eval::score::{Measured::HeldOut, mean_bits_per_byte, paired_difference, single_track, tuned_reference};
+//!
+//! let held_out = scorer_fn("held-out", 1, |candidate, round| {
+//!     let score = || {
+//!         let run = tuned_reference(candidate.runs)?;
+//!         let baseline = tuned_reference(round.baselines.first()?.runs)?;
+//!         let bits = mean_bits_per_byte(run, HeldOut).ok()?.mean.get();
+//!         let advantage = paired_difference(run, baseline, HeldOut).ok()?;
+//!         Some(single_track(candidate, "held-out/1", 1.0 / (1.0 + bits), advantage))
+//!     };
+//!     let without = || ScoreCard::without_total(candidate.submission, candidate.family, "held-out/1", "not measured");
+//!     Ok(score().unwrap_or_else(without))
+//! });
+//! # let _: Box<dyn prism_core::Scorer> = Box::new(held_out);
+//! ```
+mod card;
+mod components;
+#[cfg(test)]
+pub(crate) mod fixture;
+mod pairing;
+mod prequential;
+mod prism;
+mod reference;
+#[cfg(test)]
+mod round_tests;
+mod shares;
+
+pub use card::single_track;
+pub use pairing::{Measured, PairingError, mean_bits_per_byte, paired_difference, paired_over_seeds, same_rows};
+pub use prequential::prequential;
+pub use prism::PrismScorer;
+pub use reference::{RunsError, recipe_run, tuned_reference};
+pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};

@@ -1,0 +1,293 @@
+//! Runs compared on the rows that both were measured on: the only comparison whose noise is small enough.
+//!
+//! Rows differ more from one another than ideas do. Row by row, that difficulty cancels; what is left is the
+//! variance of the rows' differences, and the variance over seeds.
+use prism_core::{
+    Evidence, Finite,
+    evidence::{Estimate, Point},
+};
+
+/// Which rows of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Measured {
+    /// All measuring points: rows predicted before they were trained on. Their mean is the prequential code length, the
+    /// area under the learning curve.
+    Prequential,
+    /// The held-out rows after training.
+    HeldOut,
+}
+
+/// Why two runs can't be compared.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PairingError {
+    /// A run that didn't complete.
+    #[error("a run did not complete")]
+    Failed,
+    /// Nothing was measured there.
+    #[error("no rows were measured {0}")]
+    Empty(&'static str),
+    /// Runs of other rows.
+    #[error("the runs differ in {0}, so they did not see the same rows")]
+    Other(&'static str),
+    /// A point that contradicts itself.
+    #[error("point {0} has not one number of bits for each row, or a row without bytes")]
+    Malformed(usize),
+    /// Fewer than two rows at every point.
+    #[error("too few rows to estimate a standard error")]
+    TooFew,
+    /// Sums beyond what a number can hold.
+    #[error("bits too large to be compared")]
+    Overflow,
+}
+
+/// Bits per byte of the rows at each point, in order.
+type Rates = Vec<Vec<f64>>;
+
+/// Bits per byte saved by `subject` against `baseline` on the same rows; negative when it is worse.
+///
+/// The mean is over all rows alike. The standard error is that of the rows' differences around their own point's mean,
+/// pooled over points (points are fixed, rows are drawn): `sqrt(Σ (d - mean of point)² / (rows - points) / rows)`.
+///
+/// # Errors
+/// Runs that failed, are malformed, or were not measured on the same rows.
+pub fn paired_difference(
+    subject: &Evidence,
+    baseline: &Evidence,
+    measured: Measured,
+) -> Result<Estimate, PairingError> {
+    paired_over_seeds(&[subject], &[baseline], measured, Finite::ZERO)
+}
+
+/// [`paired_difference`] of the means over seeds, with the variance over seeds in the standard error:
+/// `se² = rows + s²/n` of both sides. `s` is the standard deviation of the runs' means where there are three or more,
+/// and `seed_deviation` (a pooled estimate) otherwise.
+///
+/// # Errors
+/// As [`paired_difference`]; also when a side has no run.
+pub fn paired_over_seeds(
+    subject: &[&Evidence],
+    baseline: &[&Evidence],
+    measured: Measured,
+    seed_deviation: Finite,
+) -> Result<Estimate, PairingError> {
+    let first = subject.first().ok_or(PairingError::Empty("by the subject"))?;
+    baseline.first().ok_or(PairingError::Empty("by the baseline"))?;
+    for other in subject.iter().chain(baseline) {
+        same_rows(first, other, measured)?;
+    }
+    let (subject, baseline) = (rates_of_all(subject, measured)?, rates_of_all(baseline, measured)?);
+    let seeds = variance_over_seeds(&subject, seed_deviation) + variance_over_seeds(&baseline, seed_deviation);
+    let (subject, baseline) = (mean_over_seeds(&subject), mean_over_seeds(&baseline));
+    let differences: Rates = baseline
+        .iter()
+        .zip(&subject)
+        .map(|(baseline, subject)| baseline.iter().zip(subject).map(|(b, s)| b - s).collect())
+        .collect();
+    let rows = estimate(&differences)?;
+    let error = (rows.standard_error.get() * rows.standard_error.get() + seeds).sqrt();
+    Ok(Estimate { mean: rows.mean, standard_error: Finite::new(error).ok_or(PairingError::Overflow)? })
+}
+
+/// Mean bits per byte over a run's rows, every row counting alike, with the standard error of the rows.
+///
+/// # Errors
+/// A run that failed or is malformed.
+pub fn mean_bits_per_byte(run: &Evidence, measured: Measured) -> Result<Estimate, PairingError> {
+    estimate(&rates(run, measured)?)
+}
+
+/// Whether two runs were measured on the same rows under the same budget.
+///
+/// # Errors
+/// What differs.
+pub fn same_rows(a: &Evidence, b: &Evidence, measured: Measured) -> Result<(), PairingError> {
+    let (task, other) = (&a.task, &b.task);
+    let differs = [
+        (task.cohort != other.cohort, "cohort"),
+        (task.data != other.data, "data"),
+        (task.budget != other.budget, "budget"),
+        (task.measuring != other.measuring, "measuring plan"),
+    ];
+    if let Some((_, what)) = differs.into_iter().find(|(differs, _)| *differs) {
+        return Err(PairingError::Other(what));
+    }
+    let (points, others) = (points(a, measured)?, points(b, measured)?);
+    if points.len() != others.len() {
+        return Err(PairingError::Other("number of points"));
+    }
+    let same = |(a, b): (&Point, &Point)| a.step == b.step && a.row_bytes == b.row_bytes;
+    if !points.iter().zip(others).all(same) {
+        return Err(PairingError::Other("steps or bytes of a point"));
+    }
+    Ok(())
+}
+
+fn points(run: &Evidence, measured: Measured) -> Result<&[Point], PairingError> {
+    if !run.is_completed() {
+        return Err(PairingError::Failed);
+    }
+    let (points, place) = match measured {
+        Measured::Prequential => (run.points.as_slice(), "during training"),
+        Measured::HeldOut => (run.held_out.as_slice(), "after training"),
+    };
+    if points.iter().all(|point| point.row_bits.is_empty()) {
+        return Err(PairingError::Empty(place));
+    }
+    Ok(points)
+}
+
+fn rates(run: &Evidence, measured: Measured) -> Result<Rates, PairingError> {
+    let rates = points(run, measured)?.iter().enumerate().map(|(index, point)| {
+        let rates = point.row_bits_per_byte();
+        let whole = rates.len() == point.row_bytes.len() && rates.len() == point.row_bits.len();
+        if whole { Ok(rates) } else { Err(PairingError::Malformed(index)) }
+    });
+    rates.collect()
+}
+
+fn rates_of_all(runs: &[&Evidence], measured: Measured) -> Result<Vec<Rates>, PairingError> {
+    runs.iter().map(|run| rates(run, measured)).collect()
+}
+
+fn mean_over_seeds(runs: &[Rates]) -> Rates {
+    let Some((first, others)) = runs.split_first() else { return Rates::new() };
+    let mut sums = first.clone();
+    for run in others {
+        for (sums, rates) in sums.iter_mut().zip(run) {
+            for (sum, rate) in sums.iter_mut().zip(rates) {
+                *sum += rate;
+            }
+        }
+    }
+    for sum in sums.iter_mut().flatten() {
+        *sum /= runs.len() as f64;
+    }
+    sums
+}
+
+/// Variance of the mean over runs.
+fn variance_over_seeds(runs: &[Rates], pooled: Finite) -> f64 {
+    let count = runs.len() as f64;
+    if runs.len() < 3 {
+        return pooled.get() * pooled.get() / count;
+    }
+    let means: Vec<f64> = runs.iter().map(|run| mean(run.iter().flatten())).collect();
+    let center = mean(means.iter());
+    means.iter().map(|m| (m - center) * (m - center)).sum::<f64>() / (count - 1.0) / count
+}
+
+fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
+    let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
+    sum / f64::from(count)
+}
+
+/// Mean over all rows; standard error from the variance within points, pooled.
+fn estimate(points: &[Vec<f64>]) -> Result<Estimate, PairingError> {
+    let rows: usize = points.iter().map(Vec::len).sum();
+    let measured = points.iter().filter(|rows| !rows.is_empty()).count();
+    if rows <= measured {
+        return Err(PairingError::TooFew);
+    }
+    let squares: f64 = points
+        .iter()
+        .map(|rows| {
+            let center = mean(rows.iter());
+            rows.iter().map(|value| (value - center) * (value - center)).sum::<f64>()
+        })
+        .sum();
+    let error = (squares / (rows - measured) as f64 / rows as f64).sqrt();
+    let finite = |value| Finite::new(value).ok_or(PairingError::Overflow);
+    Ok(Estimate { mean: finite(mean(points.iter().flatten()))?, standard_error: finite(error)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::score::fixture::{run, with_points};
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_difference_is_taken_row_by_row_around_each_points_mean() {
+        // Bits saved per byte: 1, 3 at the first point, 6, 8 at the second. Around their point: ±1. Mean 4.5.
+        let baseline = with_points(&run("baseline"), &[&[10.0, 20.0], &[10.0, 20.0]]);
+        let subject = with_points(&run("subject"), &[&[9.0, 17.0], &[4.0, 12.0]]);
+        let estimate = paired_difference(&subject, &baseline, Measured::Prequential).unwrap();
+        assert!((estimate.mean.get() - 4.5).abs() < 1e-12);
+        assert!((estimate.standard_error.get() - (4.0f64 / 2.0 / 4.0).sqrt()).abs() < 1e-12);
+        let reverse = paired_difference(&baseline, &subject, Measured::Prequential).unwrap();
+        assert_eq!(reverse.mean.get(), -estimate.mean.get());
+    }
+
+    #[test]
+    fn a_run_against_itself_is_exactly_nothing() {
+        let run = run("any");
+        for measured in [Measured::Prequential, Measured::HeldOut] {
+            let estimate = paired_difference(&run, &run, measured).unwrap();
+            assert_eq!((estimate.mean, estimate.standard_error), (Finite::ZERO, Finite::ZERO));
+        }
+    }
+
+    #[test]
+    fn few_seeds_take_the_pooled_deviation_and_many_their_own() {
+        let base = with_points(&run("baseline"), &[&[10.0, 10.0]]);
+        let others = [9.0, 10.0, 11.0].map(|bits| with_points(&run("subject"), &[&[bits, bits]]));
+        let [low, middle, high] = &others;
+        let deviation = Finite::new(0.5).unwrap();
+        let pair = |subject: &[&Evidence]| {
+            let estimate = paired_over_seeds(subject, &[&base], Measured::Prequential, deviation).unwrap();
+            (estimate.mean.get(), estimate.standard_error.get())
+        };
+        assert_eq!(pair(&[low]), (1.0, (0.25f64 + 0.25).sqrt()));
+        assert_eq!(pair(&[low, middle]), (0.5, (0.25f64 / 2.0 + 0.25).sqrt()));
+        // Means 9, 10, 11: variance 1 over three runs; the single baseline still takes the pooled one.
+        let (mean, error) = pair(&[low, middle, high]);
+        assert!(mean.abs() < 1e-12 && (error - (1.0f64 / 3.0 + 0.25).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn runs_of_other_rows_are_not_compared() {
+        let base = run("baseline");
+        let compare = |change: fn(&mut Evidence)| {
+            let mut other = base.clone();
+            change(&mut other);
+            paired_difference(&other, &base, Measured::Prequential).unwrap_err()
+        };
+        assert_eq!(compare(|r| r.task.cohort = r.task.cohort.stream("other")), PairingError::Other("cohort"));
+        assert_eq!(compare(|r| r.task.data.vocabulary += 1), PairingError::Other("data"));
+        assert_eq!(compare(|r| r.task.budget.steps *= 2), PairingError::Other("budget"));
+        assert_eq!(compare(|r| r.task.measuring.rows += 1), PairingError::Other("measuring plan"));
+        assert_eq!(compare(|r| r.points.truncate(2)), PairingError::Other("number of points"));
+        let bytes = PairingError::Other("steps or bytes of a point");
+        assert_eq!(compare(|r| r.points[1].row_bytes[0] += 1), bytes);
+        assert_eq!(compare(|r| r.points.clear()), PairingError::Empty("during training"));
+        assert_eq!(compare(|r| r.points[0].row_bits.truncate(1)), PairingError::Malformed(0));
+    }
+
+    #[test]
+    fn sums_beyond_a_number_are_an_error() {
+        let base = with_points(&run("baseline"), &[&[1e308, 1e308, -1e308]]);
+        let other = with_points(&run("subject"), &[&[-1e308, 1e308, 1e308]]);
+        assert_eq!(paired_difference(&other, &base, Measured::Prequential), Err(PairingError::Overflow));
+        let single = with_points(&run("single"), &[&[1.0], &[1.0]]);
+        assert_eq!(mean_bits_per_byte(&single, Measured::Prequential), Err(PairingError::TooFew));
+    }
+
+    proptest! {
+        #[test]
+        fn the_pairing_is_antisymmetric_and_blind_to_row_difficulty(
+            rows in prop::collection::vec((0.0f64..8.0, -1.0f64..1.0, -5.0f64..5.0), 3..40),
+        ) {
+            let bits = |f: fn(&(f64, f64, f64)) -> f64| rows.iter().map(f).collect::<Vec<_>>();
+            let at = |bits: Vec<f64>| with_points(&run("x"), &[&bits]);
+            let (base, subject) = (at(bits(|r| r.0)), at(bits(|r| r.0 - r.1)));
+            let (hard, harder) = (at(bits(|r| r.0 + r.2)), at(bits(|r| r.0 + r.2 - r.1)));
+            let pair = |s, b| paired_difference(s, b, Measured::Prequential).unwrap();
+            let (plain, reverse, shifted) = (pair(&subject, &base), pair(&base, &subject), pair(&harder, &hard));
+            prop_assert_eq!(plain.mean.get(), -reverse.mean.get());
+            prop_assert_eq!(plain.standard_error, reverse.standard_error);
+            prop_assert!((plain.mean.get() - shifted.mean.get()).abs() < 1e-9);
+            prop_assert!((plain.standard_error.get() - shifted.standard_error.get()).abs() < 1e-9);
+        }
+    }
+}

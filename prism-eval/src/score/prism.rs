@@ -1,0 +1,242 @@
+//! The scorer of the prism subnet.
+//!
+//! **Architecture track** (70 %): the tuned reference, that is the best rate of the reference recipe's grid, paired
+//! with the hardest published baseline, tuned alike. **Training track** (30 %): the submission's own recipe, paired
+//! with the hardest of the tuned reference on the same family, the best baseline, and (for quality only) the family's
+//! best earlier recipe. A track that a submission doesn't bring counts one half, what the baseline has.
+//!
+//! The advantage that a card carries, and that rewards fold into a frontier, is always over reference and baselines:
+//! the frontier itself subtracts the best earlier work, and it must be subtracted once.
+use super::{
+    components::{
+        ARCHITECTURE_SIGNALS, Pair, TRAINING_SIGNALS, completeness, compute_efficiency, health, held_out, learning,
+        parameter_efficiency, reproducibility, robustness,
+    },
+    pairing::{Measured, PairingError, mean_bits_per_byte, same_rows},
+    reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
+    shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
+};
+use crate::policy::ScoreNumbers;
+use prism_core::{
+    Evidence, Finite, Result, ScoreCard, Scorer, SubmissionId,
+    score::{Track, TrackScore},
+    scorer::{Candidate, Round},
+    submission::Precedence,
+};
+use std::collections::BTreeMap;
+
+/// The scorer of the prism subnet: see the [module](self). Its numbers are [`ScoreNumbers`], read from the round.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PrismScorer;
+
+const NAME: &str = "prism";
+const VERSION: u32 = 1;
+const CARD: &str = "prism/1";
+/// What a track that isn't there counts: the baseline.
+const BASELINE: f64 = 0.5;
+
+impl Scorer for PrismScorer {
+    fn name(&self) -> &str {
+        NAME
+    }
+    fn version(&self) -> u32 {
+        VERSION
+    }
+    fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
+        let numbers = ScoreNumbers::from_numbers(round.policy)?;
+        let field = Field::of(round);
+        let card = |candidate: &Candidate<'_>| {
+            let card = field.as_ref().map_err(Clone::clone).and_then(|field| field.card(candidate, round, numbers));
+            card.unwrap_or_else(|Refusal(reason)| {
+                ScoreCard::without_total(candidate.submission, candidate.family, CARD, reason)
+            })
+        };
+        Ok(round.candidates.iter().map(card).collect())
+    }
+}
+
+/// Why there is no total.
+#[derive(Debug, Clone)]
+struct Refusal(String);
+
+impl From<RunsError> for Refusal {
+    fn from(error: RunsError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<PairingError> for Refusal {
+    fn from(error: PairingError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What everybody is compared with: all published baselines, tuned. One that is missing would make the rest too easy
+/// to beat, so then nobody has a total.
+struct Field<'a> {
+    baselines: Vec<Tuned<'a>>,
+}
+
+/// An architecture's tuned reference.
+struct Tuned<'a> {
+    key: (Finite, Precedence, SubmissionId),
+    grid: ReferenceGrid<'a>,
+    runs: Vec<&'a Evidence>,
+}
+
+impl<'a> Tuned<'a> {
+    fn of(candidate: &Candidate<'a>) -> Result<Self, RunsError> {
+        let grid = ReferenceGrid::of(candidate.runs)?;
+        let runs = with_repeats(candidate.runs, grid.best)?;
+        Ok(Self { key: (grid.mean, candidate.precedence, candidate.submission), grid, runs })
+    }
+}
+
+impl<'a> Field<'a> {
+    fn of(round: &Round<'a>) -> Result<Self, Refusal> {
+        let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
+            Tuned::of(baseline).map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
+        });
+        let baselines: Vec<_> = baselines.collect::<Result<_, _>>()?;
+        if baselines.is_empty() {
+            return Err(Refusal("no published baseline in the round".into()));
+        }
+        Ok(Self { baselines })
+    }
+
+    /// The baseline with the fewest bits, once all were found to have seen the candidate's rows at the same rates.
+    fn hardest(&self, tuned: &Tuned<'_>) -> Result<&Tuned<'a>, Refusal> {
+        for baseline in &self.baselines {
+            same_rows(tuned.grid.best, baseline.grid.best, Measured::Prequential)?;
+            if !tuned.grid.same_rates(&baseline.grid) {
+                return Err(Refusal("the reference recipe was tuned over other rates than the baselines'".into()));
+            }
+        }
+        let hardest = self.baselines.iter().min_by_key(|baseline| baseline.key);
+        hardest.ok_or_else(|| Refusal("no published baseline in the round".into()))
+    }
+
+    fn card(&self, candidate: &Candidate<'_>, round: &Round<'_>, numbers: ScoreNumbers) -> Result<ScoreCard, Refusal> {
+        let tuned = Tuned::of(candidate)?;
+        let hardest = self.hardest(&tuned)?;
+        let own = match own_recipe(candidate.runs) {
+            _ if !candidate.kind.brings_recipe() => None,
+            // A full bundle may leave training to the reference recipe.
+            Err(RunsError::NoRecipe) if candidate.kind.brings_architecture() => None,
+            own => Some(own?),
+        };
+        let mut reasons = tuned.grid.diverged.clone();
+        let mut tracks = BTreeMap::new();
+        if candidate.kind.brings_architecture() {
+            tracks.insert(Track::Architecture, architecture(&tuned, hardest, numbers, &mut reasons)?);
+        } else {
+            reasons.push("no architecture of its own: that track counts as the baseline".into());
+        }
+        if let Some(own) = own {
+            let own = with_repeats(candidate.runs, own)?;
+            let earlier = earlier_recipe(candidate, round);
+            tracks.insert(Track::Training, training(&own, &tuned, hardest, &earlier, numbers, &mut reasons)?);
+        } else {
+            reasons.push("no recipe of its own: that track counts as the baseline".into());
+        }
+        let of =
+            |track| tracks.get(&track).map_or((BASELINE, 0.0), |score| (score.quality.get(), standard_error(score)));
+        let (architecture, training) = (of(Track::Architecture), of(Track::Training));
+        let (a, t) = (numbers.architecture.get(), numbers.training.get());
+        let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
+            .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
+        let eligible = total.is_some() && (candidate.incumbent || !numbers.requires_confirmation());
+        if !eligible {
+            reasons.push("not eligible: waits for a confirmation in a later cohort".into());
+        } else if !candidate.incumbent {
+            reasons.push("eligible without a confirmation, by policy: not for official use".into());
+        }
+        let mut bits: Vec<_> = [Some(tuned.grid.best), own]
+            .into_iter()
+            .flatten()
+            .filter_map(|run| mean_bits_per_byte(run, Measured::Prequential).ok())
+            .collect();
+        bits.sort_by_key(|estimate| estimate.mean);
+        Ok(ScoreCard {
+            submission: candidate.submission,
+            family: candidate.family,
+            scorer: CARD.to_owned(),
+            total,
+            standard_error: Finite::new(a * architecture.1 + t * training.1),
+            bits_per_byte: bits.first().copied(),
+            tracks,
+            eligible,
+            reasons,
+        })
+    }
+}
+
+fn architecture(
+    tuned: &Tuned<'_>,
+    hardest: &Tuned<'_>,
+    numbers: ScoreNumbers,
+    reasons: &mut Vec<String>,
+) -> Result<TrackScore, Refusal> {
+    let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?;
+    let reads = [
+        learning(&pair),
+        held_out(&pair),
+        compute_efficiency(&pair),
+        parameter_efficiency(&pair),
+        health(&pair, &ARCHITECTURE_SIGNALS),
+        robustness(&tuned.grid, &hardest.grid, &numbers),
+        Err("no benchmark is part of the plan".into()),
+    ];
+    reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
+    weigh("architecture", ARCHITECTURE_SHARES, reads, pair.advantage, reasons)
+        .ok_or_else(|| Refusal("no component of the architecture track could be read".into()))
+}
+
+fn training(
+    own: &[&Evidence],
+    tuned: &Tuned<'_>,
+    hardest: &Tuned<'_>,
+    earlier: &[Vec<&Evidence>],
+    numbers: ScoreNumbers,
+    reasons: &mut Vec<String>,
+) -> Result<TrackScore, Refusal> {
+    let anchor = if hardest.grid.mean < tuned.grid.mean { &hardest.runs } else { &tuned.runs };
+    let anchored = Pair::of(own.to_vec(), anchor.clone(), numbers)?;
+    // An earlier recipe of the family is compared with where it saw the same rows.
+    let mut pair = anchored.clone();
+    let mut least = hardest.grid.mean.min(tuned.grid.mean);
+    for runs in earlier {
+        let mean = runs.first().map(|run| mean_bits_per_byte(run, Measured::Prequential));
+        let Some(Ok(mean)) = mean else { continue };
+        if mean.mean < least
+            && let Ok(harder) = Pair::of(own.to_vec(), runs.clone(), numbers)
+        {
+            (least, pair) = (mean.mean, harder);
+        }
+    }
+    let reads = [
+        held_out(&pair),
+        health(&pair, &TRAINING_SIGNALS),
+        Err("no benchmark is part of the plan".into()),
+        compute_efficiency(&pair),
+        reproducibility(&pair),
+        Err("the recipe ran on one family alone".into()),
+        completeness(&pair),
+    ];
+    weigh("training", TRAINING_SHARES, reads, anchored.advantage, reasons)
+        .ok_or_else(|| Refusal("no component of the training track could be read".into()))
+}
+
+/// The completed recipe runs of the same family that came before, with their repeats, in order of arrival.
+fn earlier_recipe<'a>(candidate: &Candidate<'_>, round: &Round<'a>) -> Vec<Vec<&'a Evidence>> {
+    let mut earlier: Vec<&Candidate<'a>> = round
+        .candidates
+        .iter()
+        .chain(round.baselines)
+        .filter(|other| other.family == candidate.family && other.kind.brings_recipe())
+        .filter(|other| (other.precedence, other.submission) < (candidate.precedence, candidate.submission))
+        .collect();
+    earlier.sort_by_key(|other| (other.precedence, other.submission));
+    let runs = earlier.iter().filter_map(|other| with_repeats(other.runs, own_recipe(other.runs).ok()?).ok());
+    runs.collect()
+}

@@ -1,0 +1,177 @@
+//! Configuration: one TOML file, then the environment, then flags. Each part stands beside its documented default; unknown
+//! keys are an error. Secrets are paths to files, never values.
+mod load;
+mod span;
+
+pub use load::{ConfigError, Overrides, load, print};
+pub use span::Span;
+
+use prism_core::{Hotkey, MechanismId, Netuid};
+use serde::{Deserialize, Serialize};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Everything a validator is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ValidatorConfig {
+    /// Which chain and subnet.
+    pub chain: ChainConfig,
+    /// Who signs.
+    pub key: KeyConfig,
+    /// Where submissions come in.
+    pub http: HttpConfig,
+    /// Where state is kept.
+    pub data: DataConfig,
+    /// When cohorts close and what seeds them.
+    pub cohort: CohortConfig,
+    /// How much is run at once.
+    pub evaluation: EvaluationConfig,
+}
+
+/// Which chain and subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChainConfig {
+    /// Websocket addresses of nodes, tried in order.
+    pub endpoints: Vec<String>,
+    /// The chain's genesis hash, `0x` and 64 digits; a node on another chain is refused. Not checked when absent.
+    pub genesis: Option<String>,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism within it.
+    pub mechanism: MechanismId,
+    /// Who takes the share that nobody earned; the subnet owner when absent.
+    pub burn_hotkey: Option<Hotkey>,
+}
+
+impl Default for ChainConfig {
+    fn default() -> Self {
+        Self {
+            endpoints: vec!["wss://entrypoint-finney.opentensor.ai:443".into()],
+            genesis: None,
+            netuid: Netuid(1),
+            mechanism: MechanismId(0),
+            burn_hotkey: None,
+        }
+    }
+}
+
+/// Who signs.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KeyConfig {
+    /// A file that holds the hotkey's secret: a mnemonic, a `0x` seed, or a development URI such as `//Alice`.
+    pub hotkey_file: Option<PathBuf>,
+}
+
+/// Where submissions come in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// The address to listen on; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// Submissions of one hotkey in one cohort.
+    pub quota: u32,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 8091)), quota: 8 }
+    }
+}
+
+/// Where state is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataConfig {
+    /// The folder of the database and the artifacts.
+    pub folder: PathBuf,
+}
+
+impl Default for DataConfig {
+    fn default() -> Self {
+        Self { folder: PathBuf::from("prism-data") }
+    }
+}
+
+/// When cohorts close and what seeds them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CohortConfig {
+    /// Blocks for which a cohort is open.
+    pub blocks: u64,
+    /// The seed is the hash of the finalized block this many after the closing one.
+    pub delay: u64,
+    /// A word that stands in for the block hash, so that runs replay. For development: rows are known before they are
+    /// measured.
+    pub fixed_seed: Option<String>,
+}
+
+impl Default for CohortConfig {
+    fn default() -> Self {
+        Self { blocks: 360, delay: 3, fixed_seed: None }
+    }
+}
+
+/// How much is run at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationConfig {
+    /// Runs at the same time.
+    pub workers: u32,
+    /// Attempts of one run before it counts as failed for lack of infrastructure.
+    pub attempts: u32,
+    /// The longest a run may take.
+    pub deadline: Span,
+}
+
+impl Default for EvaluationConfig {
+    fn default() -> Self {
+        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600) }
+    }
+}
+
+/// Everything a miner is told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MinerConfig {
+    /// Who signs.
+    pub key: KeyConfig,
+    /// The validators' addresses, as in `http://host:port`.
+    pub validators: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn printed_defaults_are_read_back_as_the_defaults() {
+        let text = print(&ValidatorConfig::default()).unwrap();
+        assert!(text.contains("deadline = \"3600s\""), "{text}");
+        let back: ValidatorConfig = load(Some(&text), &[], &Overrides::default()).unwrap();
+        assert_eq!(back, ValidatorConfig::default());
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_the_environment_beats_the_file() {
+        let file = "[chain]\nnetuid = 3\n[http]\nquota = 5\n[cohort]\nblocks = 9\n";
+        let environment = [("PRISM__CHAIN__NETUID", "4"), ("PRISM__HTTP__QUOTA", "6"), ("UNRELATED", "x")];
+        let environment = environment.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let flags = Overrides::default().set("chain.netuid", 7);
+        let config: ValidatorConfig = load(Some(file), &environment, &flags).unwrap();
+        assert_eq!((config.chain.netuid, config.http.quota, config.cohort.blocks), (Netuid(7), 6, 9));
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_wrong_type_are_named() {
+        let none = Overrides::default();
+        let unknown = load::<ValidatorConfig>(Some("[chain]\nnetuidd = 3\n"), &[], &none).unwrap_err().to_string();
+        assert!(unknown.contains("netuidd"), "{unknown}");
+        let wrong = load::<ValidatorConfig>(Some("[http]\nquota = \"many\"\n"), &[], &none).unwrap_err().to_string();
+        assert!(wrong.contains("quota"), "{wrong}");
+        let environment = [("PRISM__HTTP__QUTOA".to_owned(), "6".to_owned())];
+        let misspelt = load::<ValidatorConfig>(None, &environment, &none).unwrap_err().to_string();
+        assert!(misspelt.contains("qutoa"), "{misspelt}");
+    }
+}

@@ -1,0 +1,156 @@
+//! What came over HTTP, in the order of acceptance.
+use super::{
+    Store, StoreError,
+    column::{Columns, execute, first, int, millis, rows, word},
+    nonces::spend,
+};
+use prism_core::{
+    Block, Digest, Hotkey, SubmissionId,
+    submission::{Precedence, Submission, SubmissionKind},
+};
+use rusqlite::{Connection, params};
+use std::time::SystemTime;
+
+/// A request that passed every check, about to be accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arrival {
+    /// Who signed it.
+    pub hotkey: Hotkey,
+    /// Its nonce.
+    pub nonce: String,
+    /// Until when the nonce is kept.
+    pub keep_nonce_until: SystemTime,
+    /// What its author calls it.
+    pub name: Option<String>,
+    /// What it brings.
+    pub kind: SubmissionKind,
+    /// SHA-256 of the bytes as they came; they are in the artifacts already.
+    pub archive: Digest,
+    /// Their number.
+    pub bytes: u64,
+    /// The finalized head.
+    pub block: Block,
+    /// Most acceptances per hotkey and cohort.
+    pub quota: u32,
+    /// Now.
+    pub received_at: SystemTime,
+}
+
+/// What became of an arrival.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Accepted: a row in the intake, and the nonce is spent.
+    Accepted(ArrivalRecord),
+    /// The nonce was used before. Nothing changed.
+    NonceReused,
+    /// The same hotkey sent the same bytes before. The nonce is spent.
+    Duplicate(SubmissionId),
+    /// The hotkey has sent as many as it may. The nonce is spent.
+    QuotaExhausted {
+        /// How many it may send.
+        quota: u32,
+    },
+}
+
+/// An accepted request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArrivalRecord {
+    /// Its number in the order of acceptance, from 1.
+    pub arrival: u32,
+    /// As the source hands it out.
+    pub submission: Submission,
+    /// What its author calls it.
+    pub name: Option<String>,
+    /// What it brings.
+    pub kind: SubmissionKind,
+    /// When it was accepted.
+    pub received_at: SystemTime,
+}
+
+impl ArrivalRecord {
+    fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
+        let hotkey = row.parsed("hotkey")?;
+        let arrival = row.number("arrival")?;
+        let precedence = Precedence { block: Block(row.number("block")?), extrinsic: arrival, hotkey, local: true };
+        Ok(Self {
+            arrival,
+            submission: Submission::bundle(hotkey, precedence, row.parsed("archive")?, row.number("bytes")?),
+            name: row.text_option("name")?,
+            kind: row.variant("kind")?,
+            received_at: row.time("received_at")?,
+        })
+    }
+}
+
+const COLUMNS: &str = "arrival, hotkey, name, kind, archive, bytes, block, received_at";
+
+impl Store {
+    /// Accepts a request or says why not: nonce, duplicate, quota and the new row in one transaction.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
+        self.write(move |db| {
+            if !spend(db, arrival.hotkey, &arrival.nonce, arrival.keep_nonce_until)? {
+                return Ok(Acceptance::NonceReused);
+            }
+            // Precedence doesn't count in the id.
+            let unplaced = Precedence { block: arrival.block, extrinsic: 0, hotkey: arrival.hotkey, local: true };
+            let id = Submission::bundle(arrival.hotkey, unplaced, arrival.archive, arrival.bytes).id;
+            let known = "SELECT 1 FROM submissions WHERE id = ?1 UNION ALL SELECT 1 FROM intake WHERE id = ?1";
+            if first(db, known, [id.to_string()], |_| Ok(()))?.is_some() {
+                return Ok(Acceptance::Duplicate(id));
+            }
+            let cohort: Option<i64> =
+                first(db, "SELECT number FROM cohorts WHERE status = 'open'", [], |row| row.number("number"))?;
+            let counted = "SELECT count(*) AS n FROM intake WHERE hotkey = ?1 AND cohort IS ?2";
+            let sent: Option<u32> = first(db, counted, params![arrival.hotkey.ss58(), cohort], |row| row.number("n"))?;
+            if sent.unwrap_or(0) >= arrival.quota {
+                return Ok(Acceptance::QuotaExhausted { quota: arrival.quota });
+            }
+            // Two requests may have seen the head in another order than they come here: arrival decides.
+            let sql = "INSERT INTO intake (id, hotkey, name, kind, archive, bytes, block, cohort, received_at)
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, max(?7, (SELECT coalesce(max(block), 0) FROM intake)), ?8, ?9)";
+            let values = params![
+                id.to_string(),
+                arrival.hotkey.ss58(),
+                arrival.name,
+                word("kind", &arrival.kind)?,
+                arrival.archive.to_string(),
+                int(arrival.bytes),
+                int(arrival.block.0),
+                cohort,
+                millis(arrival.received_at),
+            ];
+            execute(db, sql, values)?;
+            by_id(db, id)?
+                .map(Acceptance::Accepted)
+                .ok_or_else(|| StoreError::NotFound { what: "arrival", id: id.to_string() })
+        })
+        .await
+    }
+
+    /// An accepted request.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn arrival(&self, id: SubmissionId) -> Result<Option<ArrivalRecord>, StoreError> {
+        self.read(move |db| by_id(db, id)).await
+    }
+
+    /// The accepted requests after an arrival number, at most `most`.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn arrivals_after(&self, arrival: u32, most: usize) -> Result<Vec<ArrivalRecord>, StoreError> {
+        self.read(move |db| {
+            let sql = format!("SELECT {COLUMNS} FROM intake WHERE arrival > ?1 ORDER BY arrival LIMIT ?2");
+            rows(db, &sql, params![arrival, int(most as u64)], ArrivalRecord::from_row)
+        })
+        .await
+    }
+}
+
+fn by_id(db: &Connection, id: SubmissionId) -> Result<Option<ArrivalRecord>, StoreError> {
+    first(db, &format!("SELECT {COLUMNS} FROM intake WHERE id = ?1"), [id.to_string()], ArrivalRecord::from_row)
+}

@@ -1,0 +1,70 @@
+//! The schema, version by version. A version that was released is never edited: the next one is added.
+use super::StoreError;
+use prism_core::Digest;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+
+const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
+  version    INTEGER PRIMARY KEY,
+  digest     TEXT    NOT NULL,
+  applied_at INTEGER NOT NULL DEFAULT (unixepoch() * 1000)
+) STRICT";
+
+/// Brings the schema to the newest version, each step in a transaction of its own.
+///
+/// # Errors
+/// `Newer` for a store of a newer program; `Migrated` when an applied version has other text than ours.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    db.execute_batch(VERSIONS)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    let found: u32 = db.query_row("SELECT coalesce(max(version), 0) FROM schema_version", [], |row| row.get(0))?;
+    if found > known {
+        return Err(StoreError::Newer { found, known });
+    }
+    for (version, sql) in (1u32..).zip(MIGRATIONS) {
+        let digest = Digest::of(sql.as_bytes()).to_string();
+        let applied: Option<String> = db
+            .query_row("SELECT digest FROM schema_version WHERE version = ?1", [version], |row| row.get(0))
+            .optional()?;
+        match applied {
+            Some(applied) if applied == digest => {}
+            Some(_) => return Err(StoreError::Migrated(version)),
+            None => {
+                let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+                step.execute_batch(sql)?;
+                step.execute("INSERT INTO schema_version (version, digest) VALUES (?1, ?2)", params![version, digest])?;
+                step.commit()?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn migrating_twice_changes_nothing() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        let schema = |db: &Connection| -> String {
+            db.query_row("SELECT group_concat(sql, char(10)) FROM sqlite_schema", [], |row| row.get(0)).unwrap()
+        };
+        let before = schema(&db);
+        migrate(&mut db).unwrap();
+        assert_eq!(schema(&db), before);
+    }
+
+    #[test]
+    fn a_newer_or_foreign_schema_is_refused() {
+        let mut db = Connection::open_in_memory().unwrap();
+        migrate(&mut db).unwrap();
+        db.execute("INSERT INTO schema_version (version, digest) VALUES (99, 'x')", []).unwrap();
+        assert!(matches!(migrate(&mut db), Err(StoreError::Newer { found: 99, .. })));
+        db.execute("DELETE FROM schema_version WHERE version = 99", []).unwrap();
+        db.execute("UPDATE schema_version SET digest = 'x'", []).unwrap();
+        assert!(matches!(migrate(&mut db), Err(StoreError::Migrated(1))));
+    }
+}

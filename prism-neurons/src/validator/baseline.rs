@@ -1,0 +1,70 @@
+//! Published architectures that every cohort measures: what a submission is compared with.
+use super::Validator;
+use crate::store::families::{FamilyRecord, PublishedFamily};
+use prism_core::{Error, Result, SubmissionId, artifacts::ArtifactsExt};
+use prism_eval::graph::{Context, GraphSpec, Limits, baselines, family};
+
+/// A published architecture.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    /// Its name; a `training_for_arch` may target it by this.
+    pub name: String,
+    /// The architecture.
+    pub graph: GraphSpec,
+}
+
+impl Baseline {
+    /// A baseline that ships with PRISM: see [`baselines`].
+    ///
+    /// # Errors
+    /// `Bug` for a name that does not ship.
+    pub fn shipped(name: &str) -> Result<Self> {
+        match baselines::spec(name) {
+            Some(graph) => Ok(Self { name: name.to_owned(), graph: graph? }),
+            None => Err(Error::bug(format!("no baseline named {name:?} ships"))),
+        }
+    }
+}
+
+/// The name under which a canonical architecture stands in a submission's material.
+pub(super) const GRAPH: &str = "graph";
+/// The name under which a canonical recipe stands in a submission's material.
+pub(super) const RECIPE: &str = "recipe";
+
+impl Validator {
+    /// The numbers that architectures may depend on, at the base size.
+    pub(super) fn context(&self) -> Context {
+        self.0.policy.plan.context(self.0.data.vocabulary)
+    }
+
+    /// The bounds that architectures are held to.
+    pub(super) fn limits(&self) -> Limits {
+        self.0.policy.plan.limits().within(&self.context())
+    }
+
+    /// Resolves the baselines and puts them on record as families.
+    pub(super) async fn publish_baselines(&self) -> Result<()> {
+        let mut families = Vec::new();
+        for baseline in &self.0.baselines {
+            let graph = baseline.graph.resolve(&self.context(), &self.limits())?;
+            let digest = self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
+            let id = family(&graph);
+            families.push(PublishedFamily {
+                id,
+                name: baseline.name.clone(),
+                submission: SubmissionId::of_parts("prism/baseline/1", &[&id.0]),
+                material: [(GRAPH.to_owned(), digest)].into(),
+            });
+        }
+        Ok(self.0.store.publish_families(families, self.0.clock.now()).await?)
+    }
+
+    /// The baselines, as on record.
+    pub(super) async fn published_families(&self) -> Result<Vec<FamilyRecord>> {
+        let mut families = Vec::new();
+        for baseline in &self.0.baselines {
+            families.extend(self.0.store.family(&baseline.name).await?);
+        }
+        Ok(families)
+    }
+}

@@ -1,0 +1,148 @@
+//! Cohorts: open for some blocks, then closed, then seeded by a block that nobody knew while it was open.
+use super::Validator;
+use crate::store::{
+    cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
+    policy::Policy,
+};
+use prism_core::{Block, Finite, Kind, Precedence, Result, Seed, submission::SubmissionKind};
+use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
+use std::collections::BTreeSet;
+
+/// When a cohort closes and what seeds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CohortRule {
+    /// Blocks for which a cohort is open.
+    pub blocks: u64,
+    /// What seeds it.
+    pub seed: SeedRule,
+}
+
+/// Where the seed of a cohort comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SeedRule {
+    /// The hash of the finalized block this many after the closing one. Equal for all validators.
+    Chain {
+        /// Blocks after the closing one.
+        delay: u64,
+    },
+    /// A word that stands in for the block hash, so that runs replay. For development: rows are known before they are
+    /// measured.
+    Fixed(String),
+}
+
+impl Default for CohortRule {
+    fn default() -> Self {
+        Self { blocks: 360, seed: SeedRule::Chain { delay: 3 } }
+    }
+}
+
+impl Validator {
+    pub(super) async fn ensure_open_cohort(&self) -> Result<()> {
+        let head = self.0.chain.head().await?;
+        self.0.store.open_cohort(head.finalized).await?;
+        Ok(())
+    }
+
+    /// Closes the open cohort at the finalized head.
+    pub(super) async fn close_now(&self) -> Result<()> {
+        let head = self.0.chain.head().await?.finalized;
+        let open = self.0.store.open_cohort(head).await?;
+        self.close(open.number, head).await
+    }
+
+    async fn close(&self, number: u64, at: Block) -> Result<()> {
+        let seed_block = match self.0.cohorts.seed {
+            SeedRule::Chain { delay } => Some(Block(at.0.saturating_add(delay))),
+            SeedRule::Fixed(_) => None,
+        };
+        tracing::info!(cohort = number, block = at.0, "cohort closed");
+        Ok(self.0.store.close_cohort(number, at, seed_block).await?)
+    }
+
+    /// Closes the open cohort when its blocks have passed, and seeds a closed one when its seed is known. Whether anything
+    /// moved.
+    pub(super) async fn cohort_step(&self) -> Result<bool> {
+        let finalized = self.0.chain.head().await?.finalized;
+        let open = self.0.store.open_cohort(finalized).await?;
+        let due = Block(open.opened.0.saturating_add(self.0.cohorts.blocks));
+        let mut moved = false;
+        if finalized >= due {
+            self.close(open.number, due).await?;
+            moved = true;
+        }
+        let waiting = self.0.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Closed);
+        if let Some(cohort) = waiting {
+            moved |= self.seed(&cohort).await?;
+        }
+        Ok(moved)
+    }
+
+    async fn seed(&self, cohort: &CohortRecord) -> Result<bool> {
+        let number = cohort.number.to_le_bytes();
+        let seed = match (&self.0.cohorts.seed, cohort.seed_block) {
+            (_, Some(block)) => match self.0.chain.finalized_hash(block).await {
+                Ok(hash) => Seed::of("prism/cohort/1", &[&hash, &number]),
+                Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            },
+            (SeedRule::Fixed(word), None) => Seed::of("prism/cohort/fixed/1", &[word.as_bytes(), &number]),
+            (SeedRule::Chain { .. }, None) => {
+                let text = format!("cohort {} was closed under a fixed seed and has none", cohort.number);
+                return Err(prism_core::Error::new(Kind::Conflict, prism_core::Fault::Validator, text));
+            }
+        };
+        let policy = self.policy_in_force().await?;
+        let others = self.others(&policy).await?;
+        self.0.store.seed_cohort(cohort.number, seed, policy, others, self.0.clock.now()).await?;
+        tracing::info!(cohort = cohort.number, seed = %seed.0, "cohort seeded");
+        Ok(true)
+    }
+
+    /// The newest valid policy; refused rows are named in the log.
+    async fn policy_in_force(&self) -> Result<Policy> {
+        let check = |numbers: &_| {
+            ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
+            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())
+        };
+        let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
+        for (version, defect) in &reading.refused {
+            tracing::error!(version, defect, "policy row refused; the former one stays in force");
+        }
+        Ok(reading.policy)
+    }
+
+    /// The published baselines, and the title holders: whoever was credited on the frontier.
+    async fn others(&self, policy: &Policy) -> Result<Vec<Entrant>> {
+        let mut others = Vec::new();
+        for family in self.published_families().await? {
+            others.push(Entrant {
+                submission: family.submission,
+                role: EntrantRole::Baseline,
+                kind: SubmissionKind::ArchitectureOnly,
+                family: family.id,
+                precedence: Precedence { block: Block(0), extrinsic: 0, hotkey: family.hotkey, local: false },
+                material: family.material,
+            });
+        }
+        let (margin, z) = frontier_numbers(policy)?;
+        let frontier = self.0.store.standings().await?.frontier(margin, z);
+        let holders: BTreeSet<_> = frontier.iter().map(|increment| increment.showing.submission).collect();
+        for holder in holders {
+            if let Some(entrant) = self.0.store.last_entry(holder).await? {
+                others.push(Entrant { role: EntrantRole::Incumbent, ..entrant });
+            }
+        }
+        Ok(others)
+    }
+}
+
+/// Margin and multiple of the standard error at which an advantage counts.
+pub(super) fn frontier_numbers(policy: &Policy) -> Result<(Finite, Finite)> {
+    let reward = RewardNumbers::from_numbers(&policy.numbers)?;
+    Ok((reward.margin, reward.z))
+}
+
+/// The plan's digest and the numbers in force, in one digest, for weights and boards.
+pub(super) fn policy_digest(own: &PrismPolicy, policy: &Policy) -> prism_core::Digest {
+    prism_core::Digest::of_parts("prism/policy/2", &[&own.plan.digest().0, &policy.digest().0])
+}

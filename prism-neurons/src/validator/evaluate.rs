@@ -1,0 +1,153 @@
+//! From tasks to evidence: the plan of runs, and workers that carry it out.
+use super::{
+    Validator,
+    baseline::{GRAPH, RECIPE},
+};
+use crate::store::{
+    cohorts::{CohortRecord, CohortStatus, Entrant},
+    runs::DueRun,
+};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use prism_core::{
+    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask,
+    artifacts::ArtifactsExt,
+    observer::Event,
+    trainer::Surroundings,
+};
+use prism_eval::{
+    plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
+    recipe::Recipe,
+    score::tuned_reference,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How often a run is tried when this machine fails. A subject's own failure is evidence and never tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryRule {
+    /// Attempts in all.
+    pub attempts: u32,
+    /// The pause before the second attempt; doubled before each further one.
+    pub pause: Duration,
+}
+
+impl Default for RetryRule {
+    fn default() -> Self {
+        Self { attempts: 3, pause: Duration::from_secs(10) }
+    }
+}
+
+impl Validator {
+    /// Plans the runs of the seeded cohort and carries out those that are due. Whether anything was done.
+    pub(super) async fn evaluate_step(&self, cancel: &Cancel) -> Result<bool> {
+        let seeded = self.0.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Seeded);
+        let Some(cohort) = seeded else { return Ok(false) };
+        let entrants = self.0.store.entrants(cohort.number).await?;
+        let mut planned = self.plan(&cohort, &entrants).await?;
+        let mut done = self.carry_out(cohort.number, cancel).await?;
+        // Only now is it known which rate counts, and so which run is worth repeating.
+        planned += self.plan_repeats(cohort.number, &entrants).await?;
+        done += self.carry_out(cohort.number, cancel).await?;
+        Ok(planned + done > 0)
+    }
+
+    async fn plan(&self, cohort: &CohortRecord, entrants: &[Entrant]) -> Result<usize> {
+        let Some(seed) = cohort.seed else {
+            return Err(Error::bug(format!("cohort {} is seeded and has no seed", cohort.number)));
+        };
+        let policy = &self.0.policy.plan;
+        let mut references = Vec::new();
+        let reference = Recipe::reference();
+        for rate in &policy.rates {
+            let recipe = at_rate(&reference, *rate)
+                .ok_or_else(|| Error::bug(format!("reference recipe overflows at rate {rate}")))?;
+            let recipe = self.0.artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
+            references.push(ReferenceRecipe { rate: *rate, recipe });
+        }
+        let shared = Cohort { seed, data: self.0.data.clone(), references };
+        let mut plans = Vec::new();
+        for entrant in entrants {
+            let Some(graph) = entrant.material.get(GRAPH).copied() else {
+                return Err(Error::bug(format!("entrant {} has no graph", entrant.submission)));
+            };
+            let recipe = entrant.material.get(RECIPE).copied();
+            let measured = Measured { kind: entrant.kind, graph, recipe };
+            plans.push((entrant.submission, plan_of_runs(policy, &shared, &measured)?));
+        }
+        Ok(self.0.store.plan_runs(cohort.number, plans).await?)
+    }
+
+    async fn plan_repeats(&self, cohort: u64, entrants: &[Entrant]) -> Result<usize> {
+        if self.0.policy.plan.repeats == 0 {
+            return Ok(0);
+        }
+        let evidence = self.0.store.evidence(cohort).await?;
+        let mut plans: Vec<(SubmissionId, Vec<TrainTask>)> = Vec::new();
+        for entrant in entrants {
+            let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
+            let recipe = runs.iter().find(|run| run.task.role == prism_core::plan::RunRole::Recipe);
+            let counting = tuned_reference(runs).into_iter().chain(recipe.filter(|run| run.is_completed()));
+            let repeats = counting.flat_map(|run| plan_of_repeats(&self.0.policy.plan, &run.task)).collect();
+            plans.push((entrant.submission, repeats));
+        }
+        Ok(self.0.store.plan_runs(cohort, plans).await?)
+    }
+
+    /// Carries out all due runs of a cohort, some at the same time. How many.
+    async fn carry_out(&self, cohort: u64, cancel: &Cancel) -> Result<usize> {
+        let due = self.0.store.due_runs(cohort).await?;
+        stream::iter(due.into_iter().map(Ok))
+            .map_ok(|run| self.carry_out_one(run, cancel))
+            .try_buffer_unordered(self.0.workers)
+            .try_fold(0, async |done, ()| Ok(done + 1))
+            .await
+    }
+
+    /// One run to its evidence, or to the end of its attempts.
+    async fn carry_out_one(&self, run: DueRun, cancel: &Cancel) -> Result<()> {
+        let id = run.task.id();
+        let mut pause = self.0.retry.pause;
+        loop {
+            let attempt = self.0.store.start_run(id, self.0.clock.now()).await?;
+            let error = match self.train(&run.task, attempt, cancel).await {
+                Ok(evidence) => {
+                    let digest = self.0.store.finish_run(&evidence, self.0.clock.now()).await?;
+                    tracing::info!(task = %id, evidence = %digest, outcome = ?evidence.outcome, "run finished");
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let stop = cancel.is_cancelled();
+            let give_up = !stop && (attempt >= self.0.retry.attempts || error.retry_class() == Retry::Never);
+            tracing::warn!(task = %id, attempt, give_up, error = error.chain(), "run failed on this machine");
+            self.0.store.fail_run(id, error.chain(), give_up, self.0.clock.now()).await?;
+            if stop {
+                return Err(Error::new(Kind::Cancelled, Fault::Policy, format!("run {id} was cancelled")));
+            }
+            if give_up {
+                return Ok(());
+            }
+            futures::future::select(self.0.clock.sleep(pause), cancel.cancelled()).await;
+            pause = pause.saturating_mul(2);
+        }
+    }
+
+    async fn train(&self, task: &TrainTask, attempt: u32, cancel: &Cancel) -> Result<Evidence> {
+        let trainer = self.0.trainers.iter().find(|trainer| trainer.info().takes(&task.subject));
+        let Some(trainer) = trainer else {
+            let text = format!("no trainer here takes task {}", task.id());
+            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
+        };
+        let mut around = Surroundings::new(Arc::clone(&self.0.artifacts))
+            .observed_by(Arc::clone(&self.0.observer))
+            .cancelled_by(cancel.child());
+        around.attempt = attempt;
+        let evidence = trainer.train(task, &around).await?;
+        if evidence.task != *task {
+            let name = trainer.info().name;
+            return Err(Error::bug(format!("trainer {name} answered task {} with another's evidence", task.id())));
+        }
+        let of = task.budget.steps;
+        self.0.observer.on(&Event::Progress { task: task.id(), done: of, of });
+        Ok(evidence)
+    }
+}

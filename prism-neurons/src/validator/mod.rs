@@ -1,0 +1,175 @@
+//! The validator: one loop over the seams. Each step is one file; between two steps everything is in the store, so that a
+//! kill anywhere loses nothing.
+//!
+//! | step | file |
+//! |---|---|
+//! | sources to submissions | `take_in` |
+//! | submissions to what is measured | `examine` |
+//! | cohorts open, close and get their seed | `cohort` |
+//! | tasks to evidence | `evaluate` |
+//! | evidence to score cards and standings | `settle` |
+//! | standings to weights on the chain | `pay` |
+mod baseline;
+mod builder;
+mod cohort;
+mod evaluate;
+mod examine;
+mod pay;
+mod settle;
+mod take_in;
+
+pub use baseline::Baseline;
+pub use builder::{BuildError, ValidatorBuilder};
+pub use cohort::{CohortRule, SeedRule};
+pub use evaluate::RetryRule;
+
+use crate::store::Store;
+use prism_core::{
+    Artifacts, Cancel, ChainView, Clock, MechanismId, Netuid, Observer, Result, Reviewer, RewardPolicy, Scorer,
+    SubmissionSource, Trainer, WeightSetter, plan::DataRef,
+};
+use prism_eval::policy::PrismPolicy;
+use std::{sync::Arc, time::Duration};
+
+/// The pause between two looks at the sources and the chain when there was nothing to do.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A validator, composed by [`Validator::builder`]. Clones share everything.
+#[derive(Debug, Clone)]
+pub struct Validator(Arc<Parts>);
+
+/// What a validator is made of.
+#[derive(Debug)]
+struct Parts {
+    netuid: Netuid,
+    mechanism: MechanismId,
+    chain: Arc<dyn ChainView>,
+    sources: Vec<Arc<dyn SubmissionSource>>,
+    store: Store,
+    artifacts: Arc<dyn Artifacts>,
+    reviewers: Vec<Arc<dyn Reviewer>>,
+    trainers: Vec<Arc<dyn Trainer>>,
+    scorer: Arc<dyn Scorer>,
+    reward: Arc<dyn RewardPolicy>,
+    weight_setter: Arc<dyn WeightSetter>,
+    clock: Arc<dyn Clock>,
+    observer: Arc<dyn Observer>,
+    policy: PrismPolicy,
+    data: DataRef,
+    baselines: Vec<Baseline>,
+    cohorts: CohortRule,
+    workers: usize,
+    retry: RetryRule,
+}
+
+impl Validator {
+    /// A builder with nothing in it but the defaults of what has one.
+    #[must_use]
+    pub fn builder() -> ValidatorBuilder {
+        ValidatorBuilder::new()
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// Runs until cancelled: measuring and paying side by side. A step that fails for a reason that time can mend is
+    /// logged and tried again; any other failure ends the run.
+    ///
+    /// # Errors
+    /// The first failure that time can't mend.
+    pub async fn run(&self, cancel: &Cancel) -> Result<()> {
+        self.start().await?;
+        let measuring = self.repeat("measuring", cancel, async || self.measure_step(cancel).await);
+        let paying = self.repeat("paying", cancel, async || self.pay_step().await);
+        futures::future::try_join(measuring, paying).await?;
+        Ok(())
+    }
+
+    /// Takes in what there is, closes the open cohort at once, measures it, settles it and sees its weights through to
+    /// the end of their receipt. For demonstrations, tests and operators who don't want to wait for the cohort's block.
+    ///
+    /// # Errors
+    /// Those of the steps; `Cancelled`.
+    pub async fn run_cohort(&self, cancel: &Cancel) -> Result<()> {
+        self.start().await?;
+        while self.take_in_step().await? || self.examine_step(cancel).await? {}
+        self.close_now().await?;
+        while self.store().unsettled_cohort().await?.is_some() {
+            if !self.cohort_step().await? && !self.evaluate_step(cancel).await? && !self.settle_step().await? {
+                self.pause(cancel).await?;
+            }
+        }
+        while !self.pay_step().await?.is_done() {
+            self.pause(cancel).await?;
+        }
+        Ok(())
+    }
+
+    /// What a restart owes: runs that were going on are pending again, the published families are on record.
+    async fn start(&self) -> Result<()> {
+        self.store().recover_runs().await?;
+        self.publish_baselines().await?;
+        self.ensure_open_cohort().await
+    }
+
+    /// One pass over everything but paying. Whether anything moved.
+    async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
+        let mut moved = self.take_in_step().await?;
+        moved |= self.examine_step(cancel).await?;
+        moved |= self.cohort_step().await?;
+        moved |= self.evaluate_step(cancel).await?;
+        moved |= self.settle_step().await?;
+        Ok(if moved { Step::Moved } else { Step::Done })
+    }
+
+    async fn repeat(&self, what: &str, cancel: &Cancel, step: impl AsyncFn() -> Result<Step>) -> Result<()> {
+        while !cancel.is_cancelled() {
+            let pause = match step().await {
+                Ok(Step::Moved) => Duration::ZERO,
+                Ok(_) => PAUSE,
+                Err(error) if cancel.is_cancelled() && error.kind() == prism_core::Kind::Cancelled => break,
+                Err(error) => match error.retry_class() {
+                    prism_core::Retry::Now => PAUSE,
+                    prism_core::Retry::After(span) => {
+                        tracing::warn!(error = error.chain(), "{what} failed and is tried again");
+                        span.clamp(PAUSE, Duration::from_secs(600))
+                    }
+                    _ => return Err(error),
+                },
+            };
+            if pause > Duration::ZERO {
+                futures::future::select(self.0.clock.sleep(pause), cancel.cancelled()).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn pause(&self, cancel: &Cancel) -> Result<()> {
+        // Shorter than in the endless loop: somebody waits.
+        futures::future::select(self.0.clock.sleep(PAUSE / 8), cancel.cancelled()).await;
+        if cancel.is_cancelled() {
+            return Err(prism_core::Error::new(prism_core::Kind::Cancelled, prism_core::Fault::Policy, "validator stopped"));
+        }
+        Ok(())
+    }
+}
+
+/// What came of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// Something moved; there may be more.
+    Moved,
+    /// Something is under way on the chain; look again later.
+    Waiting,
+    /// There is nothing to do.
+    Done,
+}
+
+impl Step {
+    fn is_done(self) -> bool {
+        self == Self::Done
+    }
+}

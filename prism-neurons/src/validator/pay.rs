@@ -1,0 +1,110 @@
+//! From standings to weights on the chain. The receipt is on record before anything is sent, and after every step.
+use super::{Step, Validator, cohort::policy_digest};
+use crate::store::payments::{AllocationRecord, ReceiptRecord};
+use prism_core::{
+    Epoch, Finite, Hotkey, Result, WeightIntent,
+    receipt::Stage,
+    reward::{Allocation, RewardContext},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Signed extrinsics for one epoch's weights, one after the other, before an operator has to look.
+const ATTEMPTS: usize = 4;
+
+impl Validator {
+    /// One step towards this epoch's weights: advance the receipt in flight, or decide what is paid, or sign it.
+    pub(super) async fn pay_step(&self) -> Result<Step> {
+        let parts = &self.0;
+        if let Some(record) = parts.store.receipt_in_flight().await? {
+            let receipt = parts.weight_setter.advance(&record.receipt).await?;
+            if receipt == record.receipt {
+                return Ok(Step::Waiting);
+            }
+            tracing::info!(stage = receipt.stage.name(), hash = %receipt.hash, "weights moved");
+            let record = ReceiptRecord { receipt, ..record };
+            parts.store.update_receipt(record, parts.clock.now()).await?;
+            return Ok(Step::Moved);
+        }
+        let head = parts.chain.head().await?;
+        let epoch = parts.chain.epoch_at(parts.netuid, head.finalized).await?;
+        let Some(allocation) = self.allocation(epoch).await? else { return Ok(Step::Done) };
+        let receipts = parts.store.receipts(epoch).await?;
+        if receipts.iter().any(|record| matches!(record.receipt.stage, Stage::ReadBack { .. })) {
+            return Ok(Step::Done);
+        }
+        if receipts.len() >= ATTEMPTS {
+            let last = receipts.last().map(|record| record.receipt.stage.name()).unwrap_or_default();
+            tracing::error!(%epoch, last, "weights of this epoch did not land in {ATTEMPTS} attempts");
+            return Ok(Step::Done);
+        }
+        let Some((shares, burn)) = self.shares(epoch, allocation).await? else { return Ok(Step::Done) };
+        let intent = WeightIntent {
+            netuid: parts.netuid,
+            mechanism: parts.mechanism,
+            epoch,
+            shares,
+            burn,
+            version_key: VERSION_KEY,
+            policy: policy_digest(&parts.policy, &self.last_policy().await?),
+        };
+        let receipt = parts.weight_setter.prepare(intent).await?;
+        for alarm in &receipt.alarms {
+            tracing::warn!(alarm, "weights prepared with an alarm");
+        }
+        parts.store.begin_receipt(receipt, parts.clock.now()).await?;
+        Ok(Step::Moved)
+    }
+
+    /// What this epoch pays: decided once, then kept. Nothing before the first cohort is settled.
+    async fn allocation(&self, epoch: Epoch) -> Result<Option<Allocation>> {
+        let parts = &self.0;
+        if let Some(record) = parts.store.allocation(epoch).await? {
+            return Ok(Some(record.allocation));
+        }
+        let settled = parts.store.cohorts(64).await?.into_iter().any(|cohort| cohort.settled_at.is_some());
+        if !settled {
+            return Ok(None);
+        }
+        let head = parts.chain.head().await?;
+        let neurons = parts.chain.neurons(parts.netuid, head.finalized).await?;
+        let registered: BTreeSet<Hotkey> = neurons.into_iter().map(|neuron| neuron.hotkey).collect();
+        let previous = parts.store.last_allocation(epoch).await?.map(|record| record.allocation);
+        let policy = self.last_policy().await?;
+        let standings = parts.store.standings().await?;
+        let context =
+            RewardContext::new(head.finalized, epoch, &registered, previous.as_ref(), &policy.numbers);
+        let allocation = parts.reward.allocate(&standings, &context)?;
+        let policy = parts.reward.name().to_owned();
+        let record = AllocationRecord { epoch, block: head.finalized, policy, allocation };
+        Ok(Some(parts.store.allocate(record, parts.clock.now()).await?.allocation))
+    }
+
+    /// The policy of the newest settled cohort: what is paid follows the numbers it was scored under.
+    async fn last_policy(&self) -> Result<crate::store::policy::Policy> {
+        let cohorts = self.0.store.cohorts(64).await?;
+        let settled = cohorts.into_iter().find(|cohort| cohort.settled_at.is_some());
+        Ok(settled.and_then(|cohort| cohort.policy).unwrap_or_default())
+    }
+
+    /// Shares and burn of an allocation; `None` when there is nothing to keep.
+    async fn shares(&self, epoch: Epoch, allocation: Allocation) -> Result<Option<(BTreeMap<Hotkey, Finite>, Finite)>> {
+        Ok(match allocation {
+            Allocation::Pay { shares, burn } => Some((shares, burn)),
+            Allocation::Burn { reason } => {
+                tracing::info!(reason, "everything is burned");
+                Some((BTreeMap::new(), Finite::ONE))
+            }
+            Allocation::KeepPrevious { reason } => {
+                tracing::info!(reason, "the last weights stay");
+                match self.0.store.last_allocation(epoch).await?.map(|record| record.allocation) {
+                    Some(Allocation::Pay { shares, burn }) => Some((shares, burn)),
+                    Some(Allocation::Burn { .. }) => Some((BTreeMap::new(), Finite::ONE)),
+                    _ => None,
+                }
+            }
+        })
+    }
+}
+
+/// The weights version of this program; a subnet owner may demand a higher one.
+const VERSION_KEY: u64 = 1;

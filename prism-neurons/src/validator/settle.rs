@@ -1,0 +1,116 @@
+//! From evidence to score cards and standings: a measured cohort is settled in one transaction.
+use super::{Validator, cohort::frontier_numbers};
+use crate::store::{
+    cohorts::{CohortStatus, Entrant, EntrantRole},
+    scores::Settlement,
+    submissions::Reason,
+};
+use prism_core::{
+    Epoch, Error, Evidence, Result, ScoreCard, SubmissionId,
+    evidence::RunOutcome,
+    observer::Event,
+    score::Track,
+    scorer::{Candidate, Round},
+    submission::SubmissionStatus,
+};
+use std::collections::BTreeMap;
+
+impl Validator {
+    /// Scores the seeded cohort when none of its runs is due any more. Whether it was settled.
+    pub(super) async fn settle_step(&self) -> Result<bool> {
+        let parts = &self.0;
+        let seeded = parts.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Seeded);
+        let Some(cohort) = seeded else { return Ok(false) };
+        if !parts.store.due_runs(cohort.number).await?.is_empty() {
+            return Ok(false);
+        }
+        let policy = cohort.policy.clone().unwrap_or_default();
+        let entrants = parts.store.entrants(cohort.number).await?;
+        let evidence = parts.store.evidence(cohort.number).await?;
+        let candidates = candidates(&entrants, &evidence, |role| role != EntrantRole::Baseline);
+        let baselines = candidates_of_baselines(&entrants, &evidence);
+        let round = Round::new(Epoch(cohort.number), &policy.numbers, &candidates, &baselines);
+        let cards = parts.scorer.score(&round)?;
+        check_cards(&candidates, &cards)?;
+
+        let block = parts.chain.head().await?.finalized;
+        let mut standings = parts.store.standings().await?;
+        let mut outcomes = Vec::new();
+        let with_cards = entrants.iter().filter(|e| e.role != EntrantRole::Baseline).zip(&cards);
+        for (entrant, card) in with_cards {
+            standings.record(card, entrant.precedence.hotkey, entrant.precedence, block);
+            if entrant.role == EntrantRole::Candidate {
+                let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
+                let (status, reason) = self.outcome(cohort.number, card, runs).await?;
+                outcomes.push((entrant.submission, status, reason));
+            }
+        }
+        let (margin, z) = frontier_numbers(&policy)?;
+        let frontier = standings.frontier(margin, z);
+        let architecture = frontier.iter().filter(|increment| increment.showing.track == Track::Architecture);
+        let owners = architecture.map(|increment| (increment.showing.family, increment.showing.hotkey)).collect();
+        for (submission, status, _) in &outcomes {
+            parts.observer.on(&Event::Phase { submission: *submission, phase: status.as_str() });
+        }
+        let settlement = Settlement { cards, outcomes, standings, owners };
+        parts.store.settle_cohort(cohort.number, settlement, parts.clock.now()).await?;
+        tracing::info!(cohort = cohort.number, "cohort settled");
+        Ok(true)
+    }
+
+    /// What becomes of a submission: measured, failed by its own doing, or failed for lack of a machine.
+    async fn outcome(
+        &self,
+        cohort: u64,
+        card: &ScoreCard,
+        runs: &[Evidence],
+    ) -> Result<(SubmissionStatus, Option<Reason>)> {
+        if card.total.is_some() {
+            return Ok((SubmissionStatus::Completed, None));
+        }
+        let failed = runs.iter().find_map(|run| match &run.outcome {
+            RunOutcome::Failed { class, reason } => Some(Reason::new(format!("run.{}", class.as_str()), reason)),
+            RunOutcome::Completed => None,
+        });
+        let abandoned = self.0.store.runs(cohort, card.submission).await?.into_iter().find_map(|run| run.error);
+        let reason = failed
+            .or_else(|| abandoned.map(|error| Reason::new("run.infrastructure", error)))
+            .unwrap_or_else(|| Reason::new("score.none", card.reasons.join("; ")));
+        Ok((SubmissionStatus::Failed, Some(reason)))
+    }
+}
+
+fn candidates<'a>(
+    entrants: &[Entrant],
+    evidence: &'a BTreeMap<SubmissionId, Vec<Evidence>>,
+    wanted: impl Fn(EntrantRole) -> bool,
+) -> Vec<Candidate<'a>> {
+    let chosen = entrants.iter().filter(|entrant| wanted(entrant.role));
+    chosen
+        .map(|entrant| Candidate {
+            submission: entrant.submission,
+            kind: entrant.kind,
+            precedence: entrant.precedence,
+            family: entrant.family,
+            runs: evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default(),
+            incumbent: entrant.role == EntrantRole::Incumbent,
+        })
+        .collect()
+}
+
+fn candidates_of_baselines<'a>(
+    entrants: &[Entrant],
+    evidence: &'a BTreeMap<SubmissionId, Vec<Evidence>>,
+) -> Vec<Candidate<'a>> {
+    candidates(entrants, evidence, |role| role == EntrantRole::Baseline)
+}
+
+/// A scorer of somebody else's may break its contract; money hangs on it.
+fn check_cards(candidates: &[Candidate<'_>], cards: &[ScoreCard]) -> Result<()> {
+    let named = candidates.iter().map(|c| c.submission).eq(cards.iter().map(|card| card.submission));
+    let in_range = |card: &ScoreCard| card.total.is_none_or(|total| (0.0..=1.0).contains(&total.get()));
+    if named && cards.iter().all(in_range) {
+        return Ok(());
+    }
+    Err(Error::bug("the scorer broke its contract: one card for each candidate, in order, totals in [0, 1]"))
+}
