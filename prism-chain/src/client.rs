@@ -38,6 +38,10 @@ struct Inner {
 
 impl ChainClient {
     /// Connects to the first endpoint that answers and is on the right chain.
+    ///
+    /// # Errors
+    /// `NoEndpoint` and `Endpoint` for a configuration that names no websocket; `Connect`, `WrongChain` or `Deadline` when no
+    /// endpoint serves.
     pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
         let transport = Arc::new(Transport::new(config)?);
         let genesis = transport.genesis().await?;
@@ -53,6 +57,9 @@ impl ChainClient {
     }
 
     /// subxt's own client over the same connection, for calls that this crate doesn't wrap.
+    ///
+    /// # Errors
+    /// Those of a read.
     pub async fn subxt(&self) -> Result<OnlineClient<SubstrateConfig>, ChainError> {
         let backend = LegacyBackend::builder().build(self.0.wire.clone());
         OnlineClient::from_backend(Arc::new(backend))
@@ -61,6 +68,9 @@ impl ChainClient {
     }
 
     /// The time between two blocks, as the runtime has it.
+    ///
+    /// # Errors
+    /// Those of a read; `Missing` when the runtime doesn't say.
     pub async fn block_time(&self) -> Result<Duration, ChainError> {
         self.at_finalized().await?.block_time()
     }
@@ -79,11 +89,8 @@ impl ChainClient {
 
     /// The newest final block.
     pub(crate) async fn finalized(&self) -> Result<Tip, ChainError> {
-        let hash = self
-            .rpc()
-            .chain_get_finalized_head()
-            .await
-            .map_err(|error| unboxed("chain_getFinalizedHead", error))?;
+        let hash =
+            self.rpc().chain_get_finalized_head().await.map_err(|error| unboxed("chain_getFinalizedHead", error))?;
         let header =
             self.rpc().chain_get_header(Some(hash)).await.map_err(|error| unboxed("chain_getHeader", error))?;
         let header = header.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
@@ -103,8 +110,7 @@ impl ChainClient {
 
     /// The extrinsics of a block, as bytes.
     pub(crate) async fn extrinsics(&self, hash: H256) -> Result<Vec<Vec<u8>>, ChainError> {
-        let details =
-            self.rpc().chain_get_block(Some(hash)).await.map_err(|error| unboxed("chain_getBlock", error))?;
+        let details = self.rpc().chain_get_block(Some(hash)).await.map_err(|error| unboxed("chain_getBlock", error))?;
         let details = details.ok_or_else(|| ChainError::UnknownBlock(format!("{hash:?}")))?;
         Ok(details.block.extrinsics.into_iter().map(|bytes| bytes.0).collect())
     }
@@ -131,3 +137,6 @@ impl AtBlock {
         Ok(Duration::from_millis(self.constant("Aura", "SlotDuration")?))
     }
 }
+
+#[cfg(test)]
+mod tests;

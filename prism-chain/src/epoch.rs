@@ -150,13 +150,7 @@ impl AtBlock {
             self.get(SUBNET_EPOCH_INDEX, key()),
             self.get(BLOCKS_SINCE_LAST_STEP, key()),
         )?;
-        Ok(EpochClock::Stateful(Schedule {
-            tempo,
-            last_epoch_block,
-            pending_epoch_at,
-            index,
-            blocks_since_last_step,
-        }))
+        Ok(EpochClock::Stateful(Schedule { tempo, last_epoch_block, pending_epoch_at, index, blocks_since_last_step }))
     }
 }
 

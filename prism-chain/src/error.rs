@@ -1,13 +1,10 @@
 //! Why talking to the chain failed.
-use crate::{
-    rejection::Rejection,
-    signer::KeyError,
-};
+use crate::{rejection::Rejection, signer::KeyError};
 use prism_core::{Error, Fault, Kind, Retry};
 use std::time::Duration;
 
 /// How long to wait before asking a node again that could not answer.
-const PAUSE: Duration = Duration::from_secs(12);
+const PAUSE: Duration = Duration::from_secs(6);
 
 /// Why talking to the chain failed.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +169,6 @@ impl From<ChainError> for Error {
             E::Expired { .. } => (Kind::Deadline, Fault::Infrastructure, Retry::Now),
             E::Key(_) => (Kind::Invalid, Fault::Validator, Retry::Never),
         };
-        Error::new(kind, fault, error.to_string()).retry(retry).because(error)
+        Error::new(kind, fault, error.to_string()).retry(retry)
     }
 }

@@ -7,6 +7,8 @@ use crate::{
     signer::{KeyError, Signer, verify},
     transport::unboxed,
 };
+use codec::{Compact, Decode as _};
+use prism_core::{Block, Hotkey};
 use std::{ops::RangeInclusive, time::Duration};
 use subxt::{
     Metadata,
@@ -14,7 +16,7 @@ use subxt::{
     dynamic::{At as _, Value},
     events::{Events, Phase},
     ext::scale_value::{Composite, ValueDef},
-    transactions::{DynamicPayload, Payload as _},
+    transactions::DynamicPayload,
     utils::{AccountId32, H256, MultiSignature},
 };
 use tokio::time::{sleep, timeout};
@@ -59,8 +61,11 @@ pub(crate) async fn sign(
     if known.and_then(|pallet| pallet.call_variant_by_name(call.call_name())).is_none() {
         return Err(ChainError::Missing { item: format!("call {item}"), spec: tip.spec() });
     }
-    let encode =
-        |error: subxt::error::ExtrinsicError| ChainError::Encode { item: item.clone(), spec: tip.spec(), reason: error.to_string() };
+    let encode = |error: subxt::error::ExtrinsicError| ChainError::Encode {
+        item: item.clone(),
+        spec: tip.spec(),
+        reason: error.to_string(),
+    };
     let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .nonce(nonce)
         .mortal_from_unchecked(period, birth.number, birth.hash)
@@ -84,6 +89,16 @@ pub(crate) async fn sign(
 /// An extrinsic's hash: blake2b-256 of its wire form.
 pub(crate) fn extrinsic_hash(bytes: &[u8]) -> [u8; 32] {
     BlakeTwo256.hash(bytes).0
+}
+
+/// Who signed an extrinsic of version 4, by its own word.
+pub(crate) fn signer_of(mut bytes: &[u8]) -> Option<Hotkey> {
+    const SIGNED_V4: u8 = 0x84;
+    const ID: u8 = 0;
+    let length = Compact::<u32>::decode(&mut bytes).ok()?.0;
+    let (head, key) = (bytes.get(..2)?, bytes.get(2..34)?);
+    let whole = usize::try_from(length).is_ok_and(|length| length == bytes.len());
+    (whole && head == [SIGNED_V4, ID]).then(|| key.try_into().ok().map(Hotkey))?
 }
 
 /// Where an extrinsic is.
@@ -120,7 +135,7 @@ impl ChainClient {
     /// Looks for the bytes in these blocks of the best chain, oldest first.
     pub(crate) async fn locate(&self, bytes: &[u8], blocks: RangeInclusive<u64>) -> Result<Option<Place>, ChainError> {
         for number in blocks {
-            let tip = self.tip_at(prism_core::Block(number)).await?;
+            let tip = self.tip_at(Block(number)).await?;
             if let Some(index) = self.index_in(bytes, tip.hash).await? {
                 return Ok(Some(Place { tip, index }));
             }

@@ -5,6 +5,7 @@ use crate::{
     error::ChainError,
     runtime::{AtBlock, Entry, account, hotkey, number, subnet},
 };
+use std::collections::BTreeMap;
 use prism_core::{Block, Hotkey, MechanismId, Netuid, Uid};
 use subxt::utils::AccountId32;
 
@@ -81,18 +82,39 @@ pub struct Hyperparameters {
 
 impl ChainClient {
     /// The subnet's members at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// `UnknownBlock` for a block that isn't there; those of a read, with the entry's name.
     pub async fn metagraph(&self, netuid: Netuid, at: Option<Block>) -> Result<Metagraph, ChainError> {
         self.at_or_final(at).await?.metagraph(netuid).await
     }
 
     /// The subnet's rules at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// As [`ChainClient::metagraph`].
     pub async fn hyperparameters(&self, netuid: Netuid, at: Option<Block>) -> Result<Hyperparameters, ChainError> {
         self.at_or_final(at).await?.hyperparameters(netuid).await
     }
 
     /// The subnet's epochs at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// As [`ChainClient::metagraph`].
     pub async fn epochs(&self, netuid: Netuid, at: Option<Block>) -> Result<EpochClock, ChainError> {
         self.at_or_final(at).await?.epoch_clock(netuid).await
+    }
+
+    /// The weights that a slot has set, as the chain keeps them, at a block; at the newest final one without it.
+    pub async fn weights(
+        &self,
+        netuid: Netuid,
+        mechanism: MechanismId,
+        uid: Uid,
+        at: Option<Block>,
+    ) -> Result<BTreeMap<Uid, u16>, ChainError> {
+        let weights = self.at_or_final(at).await?.weights(storage_index(netuid, mechanism), uid).await?;
+        Ok(weights.into_iter().collect())
     }
 
     async fn at_or_final(&self, at: Option<Block>) -> Result<AtBlock, ChainError> {

@@ -118,8 +118,7 @@ impl Runtimes {
 }
 
 fn decode<T: Decode>(mut bytes: &[u8], field: &str) -> Result<T, ChainError> {
-    T::decode(&mut bytes)
-        .map_err(|error| ChainError::Decode { field: field.to_owned(), reason: error.to_string() })
+    T::decode(&mut bytes).map_err(|error| ChainError::Decode { field: field.to_owned(), reason: error.to_string() })
 }
 
 async fn state_call(rpc: &Rpc, api: &str, arguments: &[u8], at: H256) -> Result<Vec<u8>, ChainError> {
@@ -210,11 +209,8 @@ impl AtBlock {
         let mut values = Vec::with_capacity(keys.len());
         for chunk in keys.chunks(KEYS_PER_CALL) {
             let asked = chunk.iter().map(Vec::as_slice);
-            let sets = self
-                .rpc
-                .state_query_storage_at(asked, Some(self.hash))
-                .await
-                .map_err(|error| unboxed(CALL, error))?;
+            let sets =
+                self.rpc.state_query_storage_at(asked, Some(self.hash)).await.map_err(|error| unboxed(CALL, error))?;
             let mut found: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
             for (key, value) in sets.into_iter().flat_map(|set| set.changes) {
                 found.insert(key.0, value.map(|bytes| bytes.0));
@@ -235,8 +231,8 @@ impl AtBlock {
     pub(crate) fn constant<T: DecodeAsType>(&self, pallet: &str, name: &str) -> Result<T, ChainError> {
         let metadata = self.client.metadata_ref();
         let constant = metadata.pallet_by_name(pallet).and_then(|pallet| pallet.constant_by_name(name));
-        let constant =
-            constant.ok_or_else(|| ChainError::Missing { item: format!("constant {pallet}.{name}"), spec: self.spec() })?;
+        let constant = constant
+            .ok_or_else(|| ChainError::Missing { item: format!("constant {pallet}.{name}"), spec: self.spec() })?;
         let field = || format!("constant {pallet}.{name}");
         self.typed(constant.value(), constant.ty(), field)
     }
@@ -256,10 +252,10 @@ impl AtBlock {
     }
 
     fn info(&self, entry: Entry) -> Result<StorageInfo<'_, u32>, ChainError> {
-        self.client.metadata_ref().storage_info(entry.pallet, entry.name).map_err(|_| ChainError::Missing {
-            item: format!("storage entry {entry}"),
-            spec: self.spec(),
-        })
+        self.client
+            .metadata_ref()
+            .storage_info(entry.pallet, entry.name)
+            .map_err(|_| ChainError::Missing { item: format!("storage entry {entry}"), spec: self.spec() })
     }
 
     fn key(&self, entry: Entry, info: &StorageInfo<'_, u32>, key: Vec<Value>) -> Result<Vec<u8>, ChainError> {
@@ -281,12 +277,7 @@ impl AtBlock {
         bytes.map(|bytes| self.typed(&bytes, info.value_id, || entry.to_string())).transpose()
     }
 
-    fn typed<T: DecodeAsType>(
-        &self,
-        mut bytes: &[u8],
-        ty: u32,
-        field: impl Fn() -> String,
-    ) -> Result<T, ChainError> {
+    fn typed<T: DecodeAsType>(&self, mut bytes: &[u8], ty: u32, field: impl Fn() -> String) -> Result<T, ChainError> {
         let value = T::decode_as_type(&mut bytes, ty, self.client.metadata_ref().types())
             .map_err(|error| ChainError::Decode { field: field(), reason: error.to_string() })?;
         if bytes.is_empty() {

@@ -64,11 +64,7 @@ impl<T: Signer + ?Sized> Signer for Arc<T> {
 /// Whether this is the key's signature over the message: sr25519, context `substrate`, no `<Bytes>` wrapping.
 #[must_use]
 pub fn verify(hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
-    sr25519::Pair::verify(
-        &sr25519::Signature::from_raw(*signature),
-        message,
-        &sr25519::Public::from_raw(hotkey.0),
-    )
+    sr25519::Pair::verify(&sr25519::Signature::from_raw(*signature), message, &sr25519::Public::from_raw(hotkey.0))
 }
 
 /// An sr25519 key pair in memory. Its secret is in no text form of it.
@@ -77,6 +73,9 @@ pub struct Keypair(sr25519::Pair);
 
 impl Keypair {
     /// From a Substrate secret URI: a mnemonic, a `0x` seed or `//Name`, with `//hard` and `/soft` derivations.
+    ///
+    /// # Errors
+    /// `Secret`, which doesn't repeat the text.
     pub fn from_uri(uri: &str) -> Result<Self, KeyError> {
         match sr25519::Pair::from_string(uri.trim(), None) {
             Ok(pair) => Ok(Self(pair)),
@@ -91,6 +90,9 @@ impl Keypair {
     }
 
     /// From a file that holds one secret URI.
+    ///
+    /// # Errors
+    /// `File` when it can't be read or is longer than 4096 bytes; `Secret`.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let file = |reason: String| KeyError::File { path: path.display().to_string(), reason };

@@ -203,7 +203,7 @@ pub type Channel = (Box<dyn ByteSource>, Box<dyn ByteSink>);
 
 /// A running process. Drop kills, without a runtime and without blocking for longer than a signal takes.
 #[async_trait]
-pub trait Running: Debug + Send {
+pub trait Running: Debug + Send + Sync {
     /// The channel, once; `None` afterwards.
     fn channel(&mut self) -> Option<Channel>;
     /// What it has used so far.

@@ -5,8 +5,10 @@
 //! [`score`] → [`reward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod bundle;
 pub mod data;
 pub mod document;
+pub mod examination;
 pub mod graph;
 pub mod measure;
 pub mod native;

@@ -11,7 +11,6 @@ use prism_core::{
     plan::{DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
     submission::SubmissionKind,
 };
-use std::collections::BTreeMap;
 
 /// The reference recipe at one rate of the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,12 +134,7 @@ fn task(
         data: cohort.data.clone(),
         measuring: measuring_plan(policy, cohort.seed),
         budget: policy.budget()?,
-        context: BTreeMap::from([
-            ("max_layers".to_owned(), u64::from(policy.max_layers)),
-            ("max_parameters".to_owned(), policy.max_parameters),
-            ("sequence_length".to_owned(), u64::from(policy.sequence)),
-            ("vocab_size".to_owned(), u64::from(cohort.data.vocabulary)),
-        ]),
+        context: policy.context(cohort.data.vocabulary).to_map(),
         cohort: cohort.seed,
         policy: policy.digest(),
     })

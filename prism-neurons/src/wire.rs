@@ -1,9 +1,10 @@
 //! The JSON that miners and validators exchange. Fields are only ever added.
 use prism_core::{
-    FamilyId, Finite, Hotkey, SubmissionId,
+    Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
     submission::{SubmissionKind, SubmissionStatus},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Longest body of `POST /v1/submissions`: a payload of 7,500,000 bytes and the fields around it.
 pub const MAX_BODY_BYTES: usize = 7_500_000 + 4096;
@@ -104,4 +105,106 @@ pub struct Curve {
     pub id: SubmissionId,
     /// By step.
     pub points: Vec<CurvePoint>,
+}
+
+/// `GET /v1/leaderboard`: one settled cohort.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leaderboard {
+    /// The cohort; absent while none is settled.
+    pub cohort: Option<u64>,
+    /// Highest score first, equal ones in order of arrival, those without a score last.
+    pub entries: Vec<LeaderboardEntry>,
+}
+
+/// A row of the leaderboard.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaderboardEntry {
+    /// From 1.
+    pub rank: u32,
+    /// Whose row.
+    #[serde(flatten)]
+    pub submission: SubmissionView,
+}
+
+/// `GET /v1/architectures`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Architectures {
+    /// Oldest first.
+    pub architectures: Vec<ArchitectureView>,
+}
+
+/// An architecture family.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchitectureView {
+    /// Digest of the canonical, name-free architecture: what a `training_for_arch` names.
+    pub id: FamilyId,
+    /// Its published name, if it is a baseline.
+    pub name: Option<String>,
+    /// The submission that brought it first.
+    pub submission: SubmissionId,
+    /// Who sent that; absent for a baseline.
+    pub hotkey: Option<Hotkey>,
+    /// Who showed an advantage above the margin first.
+    pub owner: Option<Hotkey>,
+    /// The best architecture quality of its members.
+    pub q_arch: Option<Finite>,
+}
+
+/// `GET /v1/training-variants`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingVariants {
+    /// Newest cohort first, best first within it.
+    pub variants: Vec<TrainingVariantView>,
+}
+
+/// A recipe that was measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrainingVariantView {
+    /// The submission that brought it.
+    pub submission: SubmissionId,
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// The family it trains.
+    pub family: FamilyId,
+    /// The cohort that measured it.
+    pub cohort: u64,
+    /// Recipe quality.
+    pub q_recipe: Finite,
+    /// Bits per byte saved against the hardest reference on the same rows.
+    pub advantage: Finite,
+    /// Of `advantage`.
+    pub standard_error: Finite,
+}
+
+/// `GET /v1/epochs`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epochs {
+    /// Newest first.
+    pub epochs: Vec<EpochView>,
+}
+
+/// What an epoch pays. Shares appear once its weights are on the chain for everyone to see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EpochView {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// The block at which it was decided.
+    pub block: Block,
+    /// The reward policy.
+    pub policy: String,
+    /// How far its weights have come; absent when there was nothing to send.
+    pub stage: Option<String>,
+    /// Shares by hotkey.
+    pub shares: Option<BTreeMap<Hotkey, Finite>>,
+    /// The share that nobody earned.
+    pub burn: Option<Finite>,
+    /// Why everything is burned, or the last vector stays.
+    pub reason: Option<String>,
+}
+
+/// `GET /healthz` and `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// `ok`, or what is not.
+    pub status: String,
 }

@@ -36,7 +36,8 @@ pub(crate) struct Conformed {
     pub(crate) alarms: Vec<String>,
 }
 
-/// Looks the slots up, leaves out who has none, gives the burn its slot, clips and quantizes.
+/// Looks the slots up, leaves out who has none, gives the burn its slot, clips and quantizes. What a left-out hotkey had
+/// goes to the others in proportion, as the largest weight is 65535 whatever the sum.
 pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed, WeightsError> {
     check_shares(intent)?;
     let netuid = slots.netuid;
@@ -52,7 +53,9 @@ pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed,
                 shares.insert(*uid, share.get());
                 holders.insert(*uid, *hotkey);
             }
-            None => alarms.push(format!("hotkey {hotkey} lost its share {share}: it is not registered on subnet {netuid}")),
+            None => {
+                alarms.push(format!("hotkey {hotkey} lost its share {share}: it is not registered on subnet {netuid}"))
+            }
         }
     }
     let burn = intent.burn.get();
@@ -61,7 +64,9 @@ pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed,
         let (hotkey, uid) = target.ok_or_else(|| WeightsError::NoBurnTarget {
             netuid,
             share: burn,
-            target: slots.burn.map_or_else(|| "the subnet's owner hotkey".to_owned(), |hotkey| format!("hotkey {hotkey}")),
+            target: slots
+                .burn
+                .map_or_else(|| "the subnet's owner hotkey".to_owned(), |hotkey| format!("hotkey {hotkey}")),
         })?;
         *shares.entry(uid).or_insert(0.0) += burn;
         holders.insert(uid, hotkey);
@@ -76,7 +81,8 @@ pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed,
         let limit = f64::from(slots.max_weights_limit) / f64::from(u16::MAX);
         let sum: f64 = values.iter().sum();
         if values.iter().any(|value| value / sum > limit) {
-            alarms.push(format!("shares were clipped to {limit:.4} of their sum, the most that subnet {netuid} allows"));
+            alarms
+                .push(format!("shares were clipped to {limit:.4} of their sum, the most that subnet {netuid} allows"));
         }
         values = clip_to_max_weight(&values, limit);
     }

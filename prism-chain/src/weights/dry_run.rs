@@ -8,10 +8,7 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use prism_core::{
-    Receipt, Result, WeightIntent, WeightSetter,
-    receipt::Stage,
-};
+use prism_core::{Receipt, Result, WeightIntent, WeightSetter, receipt::Stage};
 use std::sync::Arc;
 
 /// Conforms, checks and signs as [`SubtensorWeightSetter`] does, and sends nothing: `advance` ends every receipt as

@@ -53,10 +53,9 @@ impl Standing {
             at.epoch_clock(netuid),
         )?;
         let (permit, last_update) = match uid {
-            Some(uid) => tokio::try_join!(
-                at.permit(netuid, uid),
-                at.last_update(storage_index(netuid, intent.mechanism), uid)
-            )?,
+            Some(uid) => {
+                tokio::try_join!(at.permit(netuid, uid), at.last_update(storage_index(netuid, intent.mechanism), uid))?
+            }
             None => (false, 0),
         };
         let stake = if rules.stake_threshold == 0 { None } else { own_stake(at, netuid, &hotkey).await? };
@@ -85,7 +84,11 @@ impl Standing {
             return Err(WeightsError::CommitReveal(netuid));
         }
         if intent.mechanism.0 >= self.rules.mechanisms {
-            return Err(WeightsError::NoMechanism { netuid, mechanism: intent.mechanism, count: self.rules.mechanisms });
+            return Err(WeightsError::NoMechanism {
+                netuid,
+                mechanism: intent.mechanism,
+                count: self.rules.mechanisms,
+            });
         }
         let uid = self.uid.ok_or(WeightsError::NotRegistered { hotkey, netuid, at: self.at })?;
         let is_owner = self.owner == Some(hotkey);

@@ -40,8 +40,11 @@ pub mod observer;
 pub mod reviewer;
 pub mod reward;
 pub mod sample;
+pub mod sandbox;
 pub mod scorer;
 pub mod source;
+pub mod trainer;
+pub mod weight_setter;
 
 pub use drive::{block_on, within};
 pub use report::{Broken, Check, Clause, PATIENCE, Report};

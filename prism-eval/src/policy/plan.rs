@@ -1,5 +1,6 @@
 //! What is run.
 use super::error::PolicyError;
+use crate::graph::{Context, Limits};
 use prism_core::{Digest, Finite, plan::Budget};
 use serde::{Deserialize, Serialize};
 
@@ -38,6 +39,8 @@ pub struct PlanPolicy {
     pub max_layers: u32,
     /// `ctx.max_parameters`.
     pub max_parameters: u64,
+    /// Most floating-point operations per trained token that an architecture may take.
+    pub max_flops_per_token: u64,
 }
 
 impl Default for PlanPolicy {
@@ -60,6 +63,7 @@ impl Default for PlanPolicy {
             repeats: 2,
             max_layers: 96,
             max_parameters: 150_000_000,
+            max_flops_per_token: 10_000_000_000,
         }
     }
 }
@@ -82,6 +86,7 @@ impl PlanPolicy {
             repeats: 0,
             max_layers: 8,
             max_parameters: 2_000_000,
+            max_flops_per_token: 20_000_000,
             ..Self::default()
         }
     }
@@ -105,6 +110,7 @@ impl PlanPolicy {
             (self.repeats <= 64, "repeats must be at most 64"),
             (self.wall_millis > 0 && self.cpu_millis > 0 && self.peak_memory > 0, "limits must be above zero"),
             (self.max_layers > 0 && self.max_parameters > 0, "max_layers and max_parameters must be above zero"),
+            (self.max_flops_per_token > 0, "max_flops_per_token must be above zero"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(PolicyError::Plan(rule)),
@@ -135,6 +141,26 @@ impl PlanPolicy {
         })
     }
 
+    /// What an architecture of the base size may depend on.
+    #[must_use]
+    pub fn context(&self, vocabulary: u32) -> Context {
+        let (max_layers, max_parameters) = (self.max_layers, self.max_parameters);
+        Context { max_layers, max_parameters, ..Context::new(vocabulary, self.sequence) }
+    }
+
+    /// What an architecture is held to before anything of it is allocated.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            parameters: self.max_parameters,
+            layers: self.max_layers,
+            flops_per_token: self.max_flops_per_token,
+            peak_bytes: self.peak_memory,
+            batch: self.batch,
+            ..Limits::default()
+        }
+    }
+
     /// The digest that every task carries.
     #[must_use]
     pub fn digest(&self) -> Digest {
@@ -150,6 +176,7 @@ fn fixed(value: f64) -> Finite {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graph::baselines;
 
     #[test]
     fn a_plan_that_can_not_be_carried_out_is_refused_with_the_rule() {
@@ -164,5 +191,18 @@ mod tests {
         assert_eq!(refused(|p| p.rates.reverse()), "policy of runs: rates must be ascending");
         assert_eq!(refused(|p| p.rates.clear()), "policy of runs: there must be 1 to 16 rates");
         assert_eq!(refused(|p| p.audits = 17), "policy of runs: audits must be at most rows: no row is audited twice");
+    }
+
+    #[test]
+    fn the_published_baselines_fit_both_shipped_plans() {
+        for plan in [PlanPolicy::default(), PlanPolicy::smoke()] {
+            for name in baselines::NAMES {
+                let graph = baselines::spec(name).unwrap().unwrap();
+                graph.resolve(&plan.context(256), &plan.limits()).unwrap();
+            }
+        }
+        let dwarf = PlanPolicy { max_parameters: 10_000, ..PlanPolicy::smoke() };
+        let graph = baselines::spec("gpt").unwrap().unwrap();
+        assert!(graph.resolve(&dwarf.context(256), &dwarf.limits()).is_err());
     }
 }

@@ -101,7 +101,7 @@ pub struct Entrant {
 }
 
 impl Entrant {
-    fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
         Ok(Self {
             submission: row.parsed("submission")?,
             role: row.variant("role")?,

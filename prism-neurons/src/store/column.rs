@@ -101,8 +101,12 @@ impl Columns<'_> {
     }
 
     pub(super) fn finite(self, column: &'static str) -> Result<Finite, StoreError> {
-        let value: f64 = self.0.get(column)?;
-        Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
+        finite(column, self.0.get(column)?)
+    }
+
+    pub(super) fn finite_option(self, column: &'static str) -> Result<Option<Finite>, StoreError> {
+        let value: Option<f64> = self.0.get(column)?;
+        value.map(|value| finite(column, value)).transpose()
     }
 
     pub(super) fn time(self, column: &'static str) -> Result<SystemTime, StoreError> {
@@ -126,6 +130,10 @@ impl Columns<'_> {
 
 fn parse<T: FromStr<Err: Display>>(column: &'static str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|e| StoreError::Column { column, value: format!("{text:?}: {e}") })
+}
+
+fn finite(column: &'static str, value: f64) -> Result<Finite, StoreError> {
+    Finite::new(value).ok_or_else(|| StoreError::Column { column, value: format!("{value}, not a finite number") })
 }
 
 fn number<T: TryFrom<i64>>(column: &'static str, value: i64) -> Result<T, StoreError> {

@@ -94,20 +94,11 @@ impl Store {
             if !spend(db, arrival.hotkey, &arrival.nonce, arrival.keep_nonce_until)? {
                 return Ok(Acceptance::NonceReused);
             }
-            // Precedence doesn't count in the id.
-            let unplaced = Precedence { block: arrival.block, extrinsic: 0, hotkey: arrival.hotkey, local: true };
-            let id = Submission::bundle(arrival.hotkey, unplaced, arrival.archive, arrival.bytes).id;
-            let known = "SELECT 1 FROM submissions WHERE id = ?1 UNION ALL SELECT 1 FROM intake WHERE id = ?1";
-            if first(db, known, [id.to_string()], |_| Ok(()))?.is_some() {
-                return Ok(Acceptance::Duplicate(id));
+            if let Some(refused) = refusal(db, arrival.hotkey, arrival.archive, arrival.quota)? {
+                return Ok(refused);
             }
-            let cohort: Option<i64> =
-                first(db, "SELECT number FROM cohorts WHERE status = 'open'", [], |row| row.number("number"))?;
-            let counted = "SELECT count(*) AS n FROM intake WHERE hotkey = ?1 AND cohort IS ?2";
-            let sent: Option<u32> = first(db, counted, params![arrival.hotkey.ss58(), cohort], |row| row.number("n"))?;
-            if sent.unwrap_or(0) >= arrival.quota {
-                return Ok(Acceptance::QuotaExhausted { quota: arrival.quota });
-            }
+            let cohort = first(db, OPEN_COHORT, [], |row| row.number::<i64>("number"))?;
+            let id = bundle_id(arrival.hotkey, arrival.archive);
             // Two requests may have seen the head in another order than they come here: arrival decides.
             let sql = "INSERT INTO intake (id, hotkey, name, kind, archive, bytes, block, cohort, received_at)
                        VALUES (?1, ?2, ?3, ?4, ?5, ?6, max(?7, (SELECT coalesce(max(block), 0) FROM intake)), ?8, ?9)";
@@ -130,6 +121,20 @@ impl Store {
         .await
     }
 
+    /// Whether a bundle would be refused as a duplicate or beyond the quota, so that it need not be read nor kept. `accept`
+    /// asks again.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn would_refuse(
+        &self,
+        hotkey: Hotkey,
+        archive: Digest,
+        quota: u32,
+    ) -> Result<Option<Acceptance>, StoreError> {
+        self.read(move |db| refusal(db, hotkey, archive, quota)).await
+    }
+
     /// An accepted request.
     ///
     /// # Errors
@@ -149,6 +154,30 @@ impl Store {
         })
         .await
     }
+}
+
+const OPEN_COHORT: &str = "SELECT number FROM cohorts WHERE status = 'open'";
+
+fn refusal(
+    db: &Connection,
+    hotkey: Hotkey,
+    archive: Digest,
+    quota: u32,
+) -> Result<Option<Acceptance>, StoreError> {
+    let id = bundle_id(hotkey, archive);
+    let known = "SELECT 1 FROM submissions WHERE id = ?1 UNION ALL SELECT 1 FROM intake WHERE id = ?1";
+    if first(db, known, [id.to_string()], |_| Ok(()))?.is_some() {
+        return Ok(Some(Acceptance::Duplicate(id)));
+    }
+    let sql = format!("SELECT count(*) AS n FROM intake WHERE hotkey = ?1 AND cohort IS ({OPEN_COHORT})");
+    let sent: Option<u32> = first(db, &sql, [hotkey.ss58()], |row| row.number("n"))?;
+    Ok((sent.unwrap_or(0) >= quota).then_some(Acceptance::QuotaExhausted { quota }))
+}
+
+/// Precedence doesn't count in the id.
+fn bundle_id(hotkey: Hotkey, archive: Digest) -> SubmissionId {
+    let nowhere = Precedence { block: Block(0), extrinsic: 0, hotkey, local: true };
+    Submission::bundle(hotkey, nowhere, archive, 0).id
 }
 
 fn by_id(db: &Connection, id: SubmissionId) -> Result<Option<ArrivalRecord>, StoreError> {

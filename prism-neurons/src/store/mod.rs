@@ -14,8 +14,10 @@
 //! | [`scores`] | `score_cards`, `showings` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
+//! | [`boards`] | read only: what may be published |
 //! | [`artifacts`] | none: content-addressed files beside the database |
 pub mod artifacts;
+pub mod boards;
 pub mod cohorts;
 mod column;
 mod error;

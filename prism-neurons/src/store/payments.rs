@@ -41,7 +41,7 @@ pub struct ReceiptRecord {
 }
 
 impl ReceiptRecord {
-    fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
+    pub(super) fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
         Ok(Self { attempt: row.number("attempt")?, receipt: row.json("receipt")? })
     }
 }

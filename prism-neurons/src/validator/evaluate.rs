@@ -7,7 +7,7 @@ use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant},
     runs::DueRun,
 };
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
     Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask,
     artifacts::ArtifactsExt,

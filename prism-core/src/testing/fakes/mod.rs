@@ -6,11 +6,17 @@ mod clock;
 mod nonces;
 mod observer;
 mod reviewer;
+mod sandbox;
+mod setter;
 mod source;
+mod trainer;
 
 pub use chain::{FakeChain, WeightExtrinsic};
 pub use clock::ManualClock;
 pub use nonces::MemoryNonces;
 pub use observer::{Recorded, RecordingObserver};
 pub use reviewer::{Reading, ScriptedReviewer};
+pub use sandbox::{Act, Demand, ScriptedSandbox};
+pub use setter::RecordingSetter;
 pub use source::MemorySource;
+pub use trainer::{Script, ScriptedTrainer};

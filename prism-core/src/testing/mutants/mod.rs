@@ -19,8 +19,11 @@ mod nonces;
 mod observer;
 mod reviewer;
 mod reward;
+mod sandbox;
 mod scorer;
 mod source;
+mod trainer;
+mod weight_setter;
 
 /// The numbers of the clauses in the documentation of a trait.
 fn documented(file: &str, seam: &str) -> Vec<u8> {

@@ -1,0 +1,224 @@
+//! What anyone may read.
+use super::{Api, curve::curve as curve_of};
+use crate::{
+    intake::refusal,
+    store::{
+        StoreError,
+        boards::{EpochRecord, Published},
+        intake::ArrivalRecord,
+        payments::AllocationRecord,
+    },
+    wire::{
+        ArchitectureView, Architectures, Curve, EpochView, Epochs, Leaderboard, LeaderboardEntry, SubmissionView,
+        TrainingVariantView, TrainingVariants,
+    },
+};
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::QueryRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use prism_core::{
+    FamilyId, Fault, Hotkey, SubmissionId, receipt::Stage, reward::Allocation, score::Track,
+    submission::SubmissionStatus,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+
+/// Rows of a board when nobody says how many.
+const ROWS: usize = 50;
+/// Most rows of a board.
+const MOST: usize = 200;
+
+/// Why a board is not shown.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BoardError {
+    #[error("`{0}` is not an id of 64 lowercase hexadecimal digits")]
+    Id(String),
+    #[error("query: {0}")]
+    Query(QueryRejection),
+    #[error("no submission {0}")]
+    Unknown(SubmissionId),
+    #[error("the curve of submission {0} is published when its cohort is settled")]
+    Sealed(SubmissionId),
+    #[error("no settled cohort {0}")]
+    Cohort(u64),
+    #[error("boards can't be read at this moment")]
+    Store(#[from] StoreError),
+}
+
+impl IntoResponse for BoardError {
+    fn into_response(self) -> Response {
+        let (status, rule, fault) = match &self {
+            Self::Id(_) => (StatusCode::BAD_REQUEST, "board.id", Fault::Miner),
+            Self::Query(_) => (StatusCode::BAD_REQUEST, "board.query", Fault::Miner),
+            Self::Unknown(_) => (StatusCode::NOT_FOUND, "submission.unknown", Fault::Miner),
+            Self::Sealed(_) => (StatusCode::NOT_FOUND, "curve.sealed", Fault::Policy),
+            Self::Cohort(_) => (StatusCode::NOT_FOUND, "cohort.unknown", Fault::Miner),
+            Self::Store(error) => {
+                tracing::error!(?error, "board not read");
+                (StatusCode::SERVICE_UNAVAILABLE, "validator.unavailable", Fault::Validator)
+            }
+        };
+        refusal(status, rule, self.to_string(), fault)
+    }
+}
+
+type Answer<T> = Result<Json<T>, BoardError>;
+type Asked<T> = Result<Query<T>, QueryRejection>;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LeaderboardQuery {
+    cohort: Option<u64>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct VariantQuery {
+    architecture: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct PageQuery {
+    limit: Option<usize>,
+}
+
+fn asked<T: DeserializeOwned>(query: Asked<T>) -> Result<T, BoardError> {
+    query.map(|Query(query)| query).map_err(BoardError::Query)
+}
+
+fn most(limit: Option<usize>) -> usize {
+    limit.unwrap_or(ROWS).min(MOST)
+}
+
+fn id<T: std::str::FromStr>(text: String) -> Result<T, BoardError> {
+    text.parse().map_err(|_| BoardError::Id(text))
+}
+
+pub(super) async fn submission(State(api): State<Api>, Path(text): Path<String>) -> Answer<SubmissionView> {
+    let id: SubmissionId = id(text)?;
+    if let Some(published) = api.store.published(id).await? {
+        return Ok(Json(view(published)));
+    }
+    match api.store.arrival(id).await? {
+        Some(arrival) => Ok(Json(waiting(arrival))),
+        None => Err(BoardError::Unknown(id)),
+    }
+}
+
+pub(super) async fn curve(State(api): State<Api>, Path(text): Path<String>) -> Answer<Curve> {
+    let id: SubmissionId = id(text)?;
+    let Some(published) = api.store.published(id).await? else {
+        let known = api.store.arrival(id).await?.is_some();
+        return Err(if known { BoardError::Sealed(id) } else { BoardError::Unknown(id) });
+    };
+    let Some((cohort, _)) = published.card else { return Err(BoardError::Sealed(id)) };
+    let runs = api.store.evidence_of(cohort, id).await?;
+    Ok(Json(Curve { id, points: curve_of(&runs) }))
+}
+
+pub(super) async fn leaderboard(State(api): State<Api>, query: Asked<LeaderboardQuery>) -> Answer<Leaderboard> {
+    let LeaderboardQuery { cohort, limit } = asked(query)?;
+    match (api.store.leaderboard(cohort, most(limit)).await?, cohort) {
+        (Some((number, board)), _) => {
+            let entries =
+                (1..).zip(board).map(|(rank, one)| LeaderboardEntry { rank, submission: view(one) }).collect();
+            Ok(Json(Leaderboard { cohort: Some(number), entries }))
+        }
+        (None, None) => Ok(Json(Leaderboard { cohort: None, entries: Vec::new() })),
+        (None, Some(cohort)) => Err(BoardError::Cohort(cohort)),
+    }
+}
+
+pub(super) async fn architectures(State(api): State<Api>, query: Asked<PageQuery>) -> Answer<Architectures> {
+    let all = api.store.architectures(most(asked(query)?.limit)).await?;
+    let architectures = all.into_iter().map(|one| ArchitectureView {
+        id: one.family.id,
+        name: one.family.name,
+        submission: one.family.submission,
+        // Nobody's key: a published baseline.
+        hotkey: Some(one.family.hotkey).filter(|hotkey| *hotkey != Hotkey([0; 32])),
+        owner: one.family.owner,
+        q_arch: one.quality,
+    });
+    Ok(Json(Architectures { architectures: architectures.collect() }))
+}
+
+pub(super) async fn training_variants(State(api): State<Api>, query: Asked<VariantQuery>) -> Answer<TrainingVariants> {
+    let VariantQuery { architecture, limit } = asked(query)?;
+    let family: Option<FamilyId> = architecture.map(id).transpose()?;
+    let all = api.store.training_variants(family, most(limit)).await?;
+    let variants = all.into_iter().filter_map(|one| {
+        let track = one.card.tracks.get(&Track::Training)?;
+        Some(TrainingVariantView {
+            submission: one.entrant.submission,
+            hotkey: one.entrant.precedence.hotkey,
+            family: one.entrant.family,
+            cohort: one.cohort,
+            q_recipe: track.quality,
+            advantage: track.advantage.mean,
+            standard_error: track.advantage.standard_error,
+        })
+    });
+    Ok(Json(TrainingVariants { variants: variants.collect() }))
+}
+
+pub(super) async fn epochs(State(api): State<Api>, query: Asked<PageQuery>) -> Answer<Epochs> {
+    let all = api.store.epochs(most(asked(query)?.limit)).await?;
+    Ok(Json(Epochs { epochs: all.into_iter().map(epoch).collect() }))
+}
+
+fn epoch(
+    EpochRecord { allocation: AllocationRecord { epoch, block, policy, allocation }, receipt }: EpochRecord,
+) -> EpochView {
+    let stage = receipt.map(|record| record.receipt.stage);
+    let public = stage.as_ref().is_some_and(Stage::is_terminal);
+    let stage = stage.map(|stage| stage.name().to_owned());
+    let (shares, burn, reason) = match allocation {
+        Allocation::Pay { shares, burn } if public => (Some(shares), Some(burn), None),
+        Allocation::Pay { .. } => (None, None, None),
+        Allocation::Burn { reason } | Allocation::KeepPrevious { reason } => (None, None, Some(reason)),
+    };
+    EpochView { epoch, block, policy, stage, shares, burn, reason }
+}
+
+fn waiting(arrival: ArrivalRecord) -> SubmissionView {
+    SubmissionView {
+        id: arrival.submission.id,
+        hotkey: arrival.submission.hotkey,
+        name: arrival.name,
+        kind: Some(arrival.kind),
+        status: SubmissionStatus::Pending,
+        reason: None,
+        family: None,
+        q_arch: None,
+        q_recipe: None,
+        final_score: None,
+        bits_per_byte: None,
+        standard_error: None,
+    }
+}
+
+fn view(Published { record, card }: Published) -> SubmissionView {
+    let card = card.map(|(_, card)| card);
+    let quality = |track| card.as_ref()?.tracks.get(&track).map(|score| score.quality);
+    let estimate = card.as_ref().and_then(|card| card.bits_per_byte);
+    SubmissionView {
+        id: record.submission.id,
+        hotkey: record.submission.hotkey,
+        name: record.name,
+        kind: record.kind,
+        status: record.status,
+        reason: record.reason.map(|reason| format!("{}: {}", reason.rule, reason.text)),
+        family: record.family,
+        q_arch: quality(Track::Architecture),
+        q_recipe: quality(Track::Training),
+        final_score: card.as_ref().and_then(|card| card.total),
+        bits_per_byte: estimate.map(|estimate| estimate.mean),
+        standard_error: estimate.map(|estimate| estimate.standard_error),
+    }
+}

@@ -1,0 +1,173 @@
+//! From submissions to what is measured: unpacked, checked, reviewed, named. Nothing of them runs.
+use super::{
+    Validator,
+    baseline::{GRAPH, RECIPE},
+};
+use crate::{
+    intake::{IntakeError, Precheck},
+    store::submissions::{Examined, Material, Reason, ReviewerFinding, SubmissionRecord},
+};
+use async_trait::async_trait;
+use prism_core::{
+    Cancel, Error, Fault, Kind, Result, SubmissionId,
+    artifacts::ArtifactsExt,
+    observer::Event,
+    reviewer::{Source, Verdict, verdict},
+    submission::{Payload, SubmissionKind, SubmissionStatus},
+};
+use prism_eval::{
+    bundle::MAX_WIRE_BYTES,
+    examination::{Content, Examination},
+};
+
+/// Submissions that one step examines.
+const BATCH: usize = 32;
+/// The rule that holds bundles of Python.
+const NO_SANDBOX: &str = "sandbox.none";
+/// The rule that a recipe's target must be a family on record.
+const UNKNOWN_FAMILY: &str = "family.unknown";
+
+/// What an examination comes to.
+enum Outcome {
+    Passed(Examined),
+    Refused { status: SubmissionStatus, kind: Option<SubmissionKind>, reason: Reason },
+}
+
+fn rejected(kind: Option<SubmissionKind>, rule: &str, text: impl Into<String>) -> Outcome {
+    Outcome::Refused { status: SubmissionStatus::Rejected, kind, reason: Reason::new(rule, text) }
+}
+
+fn held(kind: SubmissionKind, rule: &str, text: impl Into<String>) -> Outcome {
+    Outcome::Refused { status: SubmissionStatus::Held, kind: Some(kind), reason: Reason::new(rule, text) }
+}
+
+impl Validator {
+    /// Examines what nobody has examined yet. Whether there was anything.
+    pub(super) async fn examine_step(&self, cancel: &Cancel) -> Result<bool> {
+        let records = self.0.store.unexamined(BATCH).await?;
+        for record in &records {
+            let id = record.submission.id;
+            let (outcome, findings) = self.examine(record, cancel).await?;
+            let now = self.0.clock.now();
+            match outcome {
+                Outcome::Passed(examined) => {
+                    self.0.observer.on(&Event::Phase { submission: id, phase: "examined" });
+                    self.0.store.pass(id, examined, findings, now).await?;
+                }
+                Outcome::Refused { status, kind, reason } => {
+                    tracing::info!(submission = %id, rule = reason.rule, "submission {}", status.as_str());
+                    self.0.observer.on(&Event::Phase { submission: id, phase: status.as_str() });
+                    self.0.store.refuse(id, status, kind, reason, findings, now).await?;
+                }
+            }
+        }
+        Ok(!records.is_empty())
+    }
+
+    async fn examine(&self, record: &SubmissionRecord, cancel: &Cancel) -> Result<(Outcome, Vec<ReviewerFinding>)> {
+        let id = record.submission.id;
+        let Payload::Bundle { archive, .. } = record.submission.payload else {
+            return Ok((rejected(None, "payload.published", "published models are not measured here"), Vec::new()));
+        };
+        let bytes = self.0.artifacts.read(archive, MAX_WIRE_BYTES as u64).await?;
+        let examination = match Examination::of(&bytes, &self.context(), &self.limits()) {
+            Ok(examination) => examination,
+            Err(error) => return Ok((rejected(None, error.rule(), error.to_string()), Vec::new())),
+        };
+        let kind = examination.kind();
+        let (verdict, findings) = match self.review(id, &examination, cancel).await {
+            Ok(reviewed) => reviewed,
+            Err(error) if cancel.is_cancelled() => return Err(error),
+            // An error is not a pass.
+            Err(error) => return Ok((held(kind, "review.failed", error.chain()), Vec::new())),
+        };
+        let outcome = match verdict {
+            Verdict::Reject(finding) => rejected(Some(kind), &finding.rule, place(&finding)),
+            Verdict::Hold(finding) => held(kind, &finding.rule, place(&finding)),
+            Verdict::Pass => self.name(&examination).await?,
+        };
+        Ok((outcome, findings))
+    }
+
+    async fn review(
+        &self,
+        submission: SubmissionId,
+        examination: &Examination,
+        cancel: &Cancel,
+    ) -> Result<(Verdict, Vec<ReviewerFinding>)> {
+        let files: Vec<(String, Vec<u8>)> =
+            examination.bundle.files().iter().map(|(path, text)| (path.clone(), text.clone().into_bytes())).collect();
+        let source = Source { submission, files: &files };
+        let (mut judged, mut findings) = (Vec::new(), Vec::new());
+        for reviewer in &self.0.reviewers {
+            for finding in reviewer.review(&source, cancel).await? {
+                judged.push((reviewer.may_prove(), finding.clone()));
+                findings.push((reviewer.name().to_owned(), finding));
+            }
+        }
+        Ok((verdict(&judged), findings))
+    }
+
+    /// Which family it belongs to and what is measured of it.
+    async fn name(&self, examination: &Examination) -> Result<Outcome> {
+        let kind = examination.kind();
+        let Content::Native { graph, recipe } = &examination.content else {
+            let text = "no sandbox yet: bundles of Python wait until one is configured";
+            return Ok(held(kind, NO_SANDBOX, text));
+        };
+        let mut material = Material::new();
+        if let Some(recipe) = recipe {
+            let digest = self.0.artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
+            material.insert(RECIPE.to_owned(), digest);
+        }
+        if let (Some(graph), Some(family)) = (graph, examination.family()) {
+            let digest = self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
+            let founds = Some([(GRAPH.to_owned(), digest)].into());
+            material.insert(GRAPH.to_owned(), digest);
+            return Ok(Outcome::Passed(Examined { kind, family, material, founds }));
+        }
+        let target = examination.target().unwrap_or_default();
+        let Some(family) = self.0.store.family(target).await? else {
+            return Ok(rejected(Some(kind), UNKNOWN_FAMILY, unknown_family(target)));
+        };
+        let Some(graph) = family.material.get(GRAPH) else {
+            return Ok(held(kind, NO_SANDBOX, "no sandbox yet: the target family is a bundle of Python"));
+        };
+        material.insert(GRAPH.to_owned(), *graph);
+        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None }))
+    }
+}
+
+fn place(finding: &prism_core::reviewer::Finding) -> String {
+    match finding.line {
+        0 => format!("{}: {}", finding.file, finding.text),
+        line => format!("{}:{line}: {}", finding.file, finding.text),
+    }
+}
+
+fn unknown_family(target: &str) -> String {
+    let shown: String = target.escape_debug().take(80).collect();
+    format!("`architecture_id` is {shown}, which is no family on record")
+}
+
+/// What the intake asks before it accepts: the same rules, so that a miner hears of a broken one at once.
+#[async_trait]
+impl Precheck for Validator {
+    async fn check(&self, bundle: &[u8]) -> Result<SubmissionKind, IntakeError> {
+        let refused = |rule: &str, message: String| IntakeError::Bundle { rule: rule.to_owned(), message };
+        let (bundle, context, limits) = (bundle.to_vec(), self.context(), self.limits());
+        // Unpacking and resolving take processor time that belongs on another thread than the requests.
+        let examined = tokio::task::spawn_blocking(move || Examination::of(&bundle, &context, &limits)).await;
+        let examined = examined.map_err(|error| {
+            IntakeError::Check(Error::new(Kind::Bug, Fault::Validator, "examination ended early").because(error))
+        })?;
+        let examination = examined.map_err(|error| refused(error.rule(), error.to_string()))?;
+        if let Some(target) = examination.target() {
+            let family = self.0.store.family(target).await.map_err(IntakeError::Store)?;
+            if family.is_none() {
+                return Err(refused(UNKNOWN_FAMILY, unknown_family(target)));
+            }
+        }
+        Ok(examination.kind())
+    }
+}
