@@ -1,5 +1,4 @@
-//! What the host sees: when it measures, the one loop that does it for every player, and the paired comparison of
-//! what two runs showed.
+//! What the host sees: the one loop that measures every player, and the paired comparison of what two runs showed.
 pub mod pairing;
 pub mod plan;
 pub mod run;
@@ -7,5 +6,5 @@ pub mod run;
 pub(crate) mod tasks;
 
 pub use pairing::{Paired, PairingError};
-pub use plan::{Cadence, PlanError};
+pub use plan::PlanError;
 pub use run::run;
