@@ -20,6 +20,8 @@ pub mod artifacts;
 pub mod boards;
 pub mod cohorts;
 mod column;
+#[cfg(test)]
+mod conformance;
 mod error;
 pub mod families;
 pub mod intake;
