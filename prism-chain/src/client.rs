@@ -38,6 +38,10 @@ struct Inner {
 
 impl ChainClient {
     /// Connects to the first endpoint that answers and is on the right chain.
+    ///
+    /// # Errors
+    /// `NoEndpoint` and `Endpoint` for a configuration that names no websocket; `Connect`, `WrongChain` or `Deadline` when no
+    /// endpoint serves.
     pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
         let transport = Arc::new(Transport::new(config)?);
         let genesis = transport.genesis().await?;
@@ -53,6 +57,9 @@ impl ChainClient {
     }
 
     /// subxt's own client over the same connection, for calls that this crate doesn't wrap.
+    ///
+    /// # Errors
+    /// Those of a read.
     pub async fn subxt(&self) -> Result<OnlineClient<SubstrateConfig>, ChainError> {
         let backend = LegacyBackend::builder().build(self.0.wire.clone());
         OnlineClient::from_backend(Arc::new(backend))
@@ -61,6 +68,9 @@ impl ChainClient {
     }
 
     /// The time between two blocks, as the runtime has it.
+    ///
+    /// # Errors
+    /// Those of a read; `Missing` when the runtime doesn't say.
     pub async fn block_time(&self) -> Result<Duration, ChainError> {
         self.at_finalized().await?.block_time()
     }

@@ -4,7 +4,7 @@ use prism_core::{Error, Fault, Kind, Retry};
 use std::time::Duration;
 
 /// How long to wait before asking a node again that could not answer.
-const PAUSE: Duration = Duration::from_secs(12);
+const PAUSE: Duration = Duration::from_secs(6);
 
 /// Why talking to the chain failed.
 #[derive(Debug, thiserror::Error)]

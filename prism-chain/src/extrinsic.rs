@@ -7,6 +7,8 @@ use crate::{
     signer::{KeyError, Signer, verify},
     transport::unboxed,
 };
+use codec::{Compact, Decode as _};
+use prism_core::{Block, Hotkey};
 use std::{ops::RangeInclusive, time::Duration};
 use subxt::{
     Metadata,
@@ -89,6 +91,16 @@ pub(crate) fn extrinsic_hash(bytes: &[u8]) -> [u8; 32] {
     BlakeTwo256.hash(bytes).0
 }
 
+/// Who signed an extrinsic of version 4, by its own word.
+pub(crate) fn signer_of(mut bytes: &[u8]) -> Option<Hotkey> {
+    const SIGNED_V4: u8 = 0x84;
+    const ID: u8 = 0;
+    let length = Compact::<u32>::decode(&mut bytes).ok()?.0;
+    let (head, key) = (bytes.get(..2)?, bytes.get(2..34)?);
+    let whole = usize::try_from(length).is_ok_and(|length| length == bytes.len());
+    (whole && head == [SIGNED_V4, ID]).then(|| key.try_into().ok().map(Hotkey))?
+}
+
 /// Where an extrinsic is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
@@ -123,7 +135,7 @@ impl ChainClient {
     /// Looks for the bytes in these blocks of the best chain, oldest first.
     pub(crate) async fn locate(&self, bytes: &[u8], blocks: RangeInclusive<u64>) -> Result<Option<Place>, ChainError> {
         for number in blocks {
-            let tip = self.tip_at(prism_core::Block(number)).await?;
+            let tip = self.tip_at(Block(number)).await?;
             if let Some(index) = self.index_in(bytes, tip.hash).await? {
                 return Ok(Some(Place { tip, index }));
             }

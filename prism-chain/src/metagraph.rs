@@ -82,16 +82,25 @@ pub struct Hyperparameters {
 
 impl ChainClient {
     /// The subnet's members at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// `UnknownBlock` for a block that isn't there; those of a read, with the entry's name.
     pub async fn metagraph(&self, netuid: Netuid, at: Option<Block>) -> Result<Metagraph, ChainError> {
         self.at_or_final(at).await?.metagraph(netuid).await
     }
 
     /// The subnet's rules at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// As [`ChainClient::metagraph`].
     pub async fn hyperparameters(&self, netuid: Netuid, at: Option<Block>) -> Result<Hyperparameters, ChainError> {
         self.at_or_final(at).await?.hyperparameters(netuid).await
     }
 
     /// The subnet's epochs at a block; at the newest final one without it.
+    ///
+    /// # Errors
+    /// As [`ChainClient::metagraph`].
     pub async fn epochs(&self, netuid: Netuid, at: Option<Block>) -> Result<EpochClock, ChainError> {
         self.at_or_final(at).await?.epoch_clock(netuid).await
     }

@@ -12,6 +12,9 @@ use subxt::{error::EventsError, utils::AccountId32};
 impl ChainClient {
     /// Registers a hotkey on a subnet; the signer's account, the coldkey, pays the price of the moment. Waits for the
     /// registration to be in a block.
+    ///
+    /// # Errors
+    /// `Rejected` by the pool, `Dispatch` with the chain's own name, `Expired` or `Deadline` when no block takes it; `Key`.
     pub async fn burned_register(
         &self,
         coldkey: &dyn Signer,
@@ -37,16 +40,25 @@ impl ChainClient {
     }
 
     /// The slot that a hotkey holds on a subnet, at the best block.
+    ///
+    /// # Errors
+    /// Those of a read.
     pub async fn uid_of(&self, netuid: Netuid, hotkey: Hotkey) -> Result<Option<Uid>, ChainError> {
         self.at_best().await?.uid(netuid, &hotkey).await
     }
 
     /// The free balance of an account in rao, at the best block.
+    ///
+    /// # Errors
+    /// Those of a read.
     pub async fn balance(&self, account: Hotkey) -> Result<u64, ChainError> {
         Ok(self.at_best().await?.account(&account).await?.free)
     }
 
     /// The price of a registration in rao, at the best block. It moves with every registration.
+    ///
+    /// # Errors
+    /// Those of a read.
     pub async fn registration_price(&self, netuid: Netuid) -> Result<u64, ChainError> {
         self.at_best().await?.get(Entry::subtensor("Burn"), vec![subnet(netuid)]).await
     }

@@ -73,6 +73,9 @@ pub struct Keypair(sr25519::Pair);
 
 impl Keypair {
     /// From a Substrate secret URI: a mnemonic, a `0x` seed or `//Name`, with `//hard` and `/soft` derivations.
+    ///
+    /// # Errors
+    /// `Secret`, which doesn't repeat the text.
     pub fn from_uri(uri: &str) -> Result<Self, KeyError> {
         match sr25519::Pair::from_string(uri.trim(), None) {
             Ok(pair) => Ok(Self(pair)),
@@ -87,6 +90,9 @@ impl Keypair {
     }
 
     /// From a file that holds one secret URI.
+    ///
+    /// # Errors
+    /// `File` when it can't be read or is longer than 4096 bytes; `Secret`.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
         let path = path.as_ref();
         let file = |reason: String| KeyError::File { path: path.display().to_string(), reason };

@@ -275,9 +275,16 @@ fn parse(url: &str) -> Result<(String, Url), ChainError> {
     let wrong = |reason: String| ChainError::Endpoint { url: url.to_owned(), reason };
     let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
     match parsed.scheme() {
-        "ws" | "wss" => Ok((url.to_owned(), parsed)),
+        "ws" | "wss" => Ok((shown(&parsed), parsed)),
         other => Err(wrong(format!("scheme is {other}"))),
     }
+}
+
+/// The address without user, path and query, where providers want their customers' keys.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{host}{port}", url.scheme())
 }
 
 async fn genesis(client: &Client) -> Result<[u8; 32], String> {

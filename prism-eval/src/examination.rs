@@ -3,9 +3,9 @@
 use crate::{
     bundle::{Bundle, BundleError},
     graph::{self, Context, GraphError, Limits, ResolvedGraph},
-    recipe::{Recipe, RecipeError, RecipeSpec},
+    recipe::{Recipe, RecipeError},
 };
-use prism_core::{Error, FamilyId, manifest::Manifest, submission::SubmissionKind};
+use prism_core::{Error, FamilyId, manifest::{Component, Manifest}, submission::SubmissionKind};
 
 /// Why a bundle is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -119,18 +119,13 @@ impl Examination {
 }
 
 fn declared(bundle: &Bundle, context: &Context, limits: &Limits) -> Result<Content, ExaminationError> {
-    let manifest = bundle.manifest();
-    let graph = manifest.architecture.as_ref().map(|part| {
-        let file = part.entrypoint.clone();
-        let bytes = bundle.file(&file).unwrap_or_default();
-        let graph = graph::read(bytes.as_bytes(), &file).and_then(|spec| spec.resolve(context, limits));
-        graph.map_err(|source| ExaminationError::Graph { file, source })
-    });
-    let recipe = manifest.training.as_ref().map(|part| {
-        let file = part.entrypoint.clone();
-        let bytes = bundle.file(&file).unwrap_or_default();
-        let recipe = RecipeSpec::read(bytes.as_bytes(), &file).and_then(|spec| spec.resolve());
-        recipe.map_err(|source| ExaminationError::Recipe { file, source })
-    });
-    Ok(Content::Native { graph: graph.transpose()?, recipe: recipe.transpose()? })
+    let file = |part: &Option<Component>| part.as_ref().map(|part| part.entrypoint.clone()).unwrap_or_default();
+    let graph = bundle.graph().and_then(|spec| spec.map(|spec| spec.resolve(context, limits)).transpose());
+    let graph = graph.map_err(|source| {
+        ExaminationError::Graph { file: file(&bundle.manifest().architecture), source }
+    })?;
+    let recipe = bundle.recipe().map_err(|source| {
+        ExaminationError::Recipe { file: file(&bundle.manifest().training), source }
+    })?;
+    Ok(Content::Native { graph, recipe })
 }

@@ -6,8 +6,12 @@ use crate::{
     signer::Keypair,
     view::SubtensorView,
 };
+use async_trait::async_trait;
 use jsonrpsee::server::{RpcModule, Server};
-use prism_core::{ChainView as _, Error, Hotkey, Kind, Netuid, Uid};
+use prism_core::{
+    ChainView, Error, Hotkey, Kind, Netuid, Uid,
+    testing::chain_view::{self, ChainViewDriver},
+};
 use std::time::Instant;
 use tokio::{
     io::{AsyncWriteExt as _, copy_bidirectional},
@@ -22,7 +26,8 @@ fn key(name: &str) -> Keypair {
 }
 
 fn quick(url: &str) -> ChainConfig {
-    ChainConfig::new(url).deadlines(Duration::from_millis(500), Duration::from_secs(3))
+    let config = ChainConfig::new(url).deadlines(Duration::from_millis(500), Duration::from_secs(3));
+    ChainConfig { attempts: 2, ..config }
 }
 
 async fn devnet() -> Devnet {
@@ -135,6 +140,35 @@ async fn the_view_shows_heads_hashes_epochs_and_neurons() {
     }
     assert!(epochs.is_sorted());
     assert_eq!((epochs[18], epochs[19], epochs[64]), (0, 1, 3));
+}
+
+struct ViewDriver {
+    devnet: Devnet,
+    view: SubtensorView,
+}
+
+#[async_trait]
+impl ChainViewDriver for ViewDriver {
+    fn view(&self) -> &dyn ChainView {
+        &self.view
+    }
+    fn netuid(&self) -> Netuid {
+        NETUID
+    }
+    async fn next_block(&mut self) -> prism_core::Result<()> {
+        self.devnet.produce_blocks(1).await;
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_view_keeps_its_contract() {
+    let fresh = async || {
+        let devnet = devnet().await;
+        let view = SubtensorView::new(ChainClient::connect(ChainConfig::new(devnet.url())).await?);
+        Ok(ViewDriver { devnet, view })
+    };
+    chain_view::run(fresh).await.assert_ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -305,7 +339,7 @@ async fn a_connection_that_falls_silent_ends_in_a_deadline_and_is_replaced() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_runtime_lacks_is_named() {
+async fn calls_have_the_chain_s_bytes_and_what_a_runtime_lacks_is_named() {
     let devnet = devnet().await;
     let client = ChainClient::connect(quick(devnet.url())).await.unwrap();
     let at = client.at_best().await.unwrap();
@@ -319,6 +353,18 @@ async fn what_a_runtime_lacks_is_named() {
     assert!(matches!(&wrong, ChainError::Decode { field, .. } if field == "SubtensorModule.Tempo"), "{wrong}");
     let short = at.get::<u16>(crate::runtime::Entry::subtensor("Tempo"), vec![]).await.unwrap_err();
     assert!(matches!(short, ChainError::Encode { .. }), "{short}");
+    let (uids, weights) = ([0_u16, 1], [65535_u16, 32768]);
+    let list = |values: [u16; 2]| subxt::dynamic::Value::unnamed_composite(values.map(crate::runtime::number));
+    let arguments = [
+        ("netuid", crate::runtime::subnet(Netuid(37))),
+        ("dests", list(uids)),
+        ("weights", list(weights)),
+        ("version_key", crate::runtime::number(7_u64)),
+    ];
+    let call = crate::extrinsic::subtensor("set_weights", arguments);
+    let bytes = at.client.transactions().call_data(&call).unwrap();
+    // Made by the official SDK for the runtime at spec 393.
+    assert_eq!(hex::encode(bytes), "07002500080000010008ffff00800700000000000000");
     let call = crate::extrinsic::subtensor("fly", []);
     let birth = client.finalized().await.unwrap();
     let error = crate::extrinsic::sign(&at, birth, 64, 0, &call, &key("v")).await.unwrap_err();

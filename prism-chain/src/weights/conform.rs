@@ -36,7 +36,8 @@ pub(crate) struct Conformed {
     pub(crate) alarms: Vec<String>,
 }
 
-/// Looks the slots up, leaves out who has none, gives the burn its slot, clips and quantizes.
+/// Looks the slots up, leaves out who has none, gives the burn its slot, clips and quantizes. What a left-out hotkey had
+/// goes to the others in proportion, as the largest weight is 65535 whatever the sum.
 pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed, WeightsError> {
     check_shares(intent)?;
     let netuid = slots.netuid;

@@ -122,6 +122,14 @@ pub enum WeightsError {
         /// The time between two blocks.
         wait: Duration,
     },
+    /// The pool doesn't take the extrinsic now, and may later.
+    #[error("transaction pool does not take the extrinsic yet: {rejection}")]
+    NotYet {
+        /// Why.
+        rejection: Rejection,
+        /// The time between two blocks.
+        wait: Duration,
+    },
     /// Finality lags so far behind that a signature would be void soon.
     #[error("finality stalls: final block is {finalized}, best block is {best}")]
     Stalled {
@@ -136,12 +144,6 @@ pub enum WeightsError {
     /// Reading or sending failed.
     #[error(transparent)]
     Chain(#[from] ChainError),
-}
-
-impl From<Rejection> for WeightsError {
-    fn from(rejection: Rejection) -> Self {
-        Self::Chain(rejection.into())
-    }
 }
 
 impl From<WeightsError> for Error {
@@ -162,6 +164,7 @@ impl From<WeightsError> for Error {
             E::NoPermit { wait, .. } => (Kind::Refused, wait.map_or(Retry::Never, Retry::After)),
             E::Nothing(_) | E::NoBurnTarget { .. } => (Kind::Refused, Retry::Never),
             E::InFlight { wait, .. } => (Kind::Conflict, Retry::After(*wait)),
+            E::NotYet { rejection, wait } => (rejection.kind(), Retry::After(*wait)),
             E::Stalled { .. } => (Kind::Unavailable, Retry::After(Duration::from_secs(12))),
             E::Receipt(_) => (Kind::Corrupt, Retry::Never),
         };

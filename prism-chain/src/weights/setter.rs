@@ -2,7 +2,7 @@
 use crate::{
     client::{ChainClient, Tip},
     error::ChainError,
-    extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, subtensor},
+    extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, signer_of, subtensor},
     metagraph::storage_index,
     rejection::Remedy,
     runtime::{AtBlock, number, subnet},
@@ -41,6 +41,15 @@ pub struct SetterConfig {
 impl Default for SetterConfig {
     fn default() -> Self {
         Self { period: 64, burn_hotkey: None }
+    }
+}
+
+impl SetterConfig {
+    /// The same with another slot to burn than the subnet owner's.
+    #[must_use]
+    pub fn burn_to(mut self, hotkey: Hotkey) -> Self {
+        self.burn_hotkey = Some(hotkey);
+        self
     }
 }
 
@@ -126,7 +135,7 @@ impl SubtensorWeightSetter {
     }
 
     async fn step(&self, receipt: &Receipt) -> Result<Receipt, WeightsError> {
-        check(receipt)?;
+        check(receipt, self.signer.hotkey())?;
         // In this order, so that the best block isn't behind the final one.
         let finalized = self.client.finalized().await?;
         let best = self.client.best().await?;
@@ -158,16 +167,23 @@ impl SubtensorWeightSetter {
         if heads.best.number.saturating_add(1) >= expires.0 {
             return Ok(receipt.clone());
         }
-        let account = self.client.at(heads.finalized).await?.account(&self.signer.hotkey()).await?;
+        let at = self.client.at(heads.finalized).await?;
+        let account = at.account(&self.signer.hotkey()).await?;
         if account.nonce > receipt.nonce {
             let reason = format!("another extrinsic of the hotkey used nonce {}", receipt.nonce);
             return Ok(receipt.enter(now, Stage::Superseded { reason }));
         }
-        self.submit(receipt, now, expires).await
+        self.submit(receipt, now, expires, at.block_time()?).await
     }
 
     /// Sends the bytes, for the first time or again: a pool may have lost them.
-    async fn submit(&self, receipt: &Receipt, now: Block, expires: Block) -> Result<Receipt, WeightsError> {
+    async fn submit(
+        &self,
+        receipt: &Receipt,
+        now: Block,
+        expires: Block,
+        wait: Duration,
+    ) -> Result<Receipt, WeightsError> {
         let first = matches!(receipt.stage, Stage::Prepared { .. });
         match self.client.send(&receipt.signed).await {
             Ok(()) if first => Ok(receipt.enter(now, Stage::Submitted { expires })),
@@ -176,7 +192,7 @@ impl SubtensorWeightSetter {
                 Remedy::Never if first => Ok(receipt.enter(now, Stage::Failed { error: rejection.to_string() })),
                 // A pool had it once: its block, or the era's end, will tell.
                 _ if !first => Ok(receipt.clone()),
-                _ => Err(rejection.into()),
+                _ => Err(WeightsError::NotYet { rejection, wait }),
             },
             Err(error) => Err(error.into()),
         }
@@ -310,15 +326,19 @@ fn expiry(receipt: &Receipt) -> Result<Block, WeightsError> {
     expires.next().ok_or_else(|| WeightsError::Receipt("its history has no stage with an expiry".into()))
 }
 
-/// A receipt comes back from a store: it must be whole.
-fn check(receipt: &Receipt) -> Result<(), WeightsError> {
+/// A receipt comes back from a store: it must be whole, and this hotkey's.
+fn check(receipt: &Receipt, hotkey: Hotkey) -> Result<(), WeightsError> {
     if receipt.schema != RECEIPT_SCHEMA {
         return Err(WeightsError::Receipt(format!("schema is {}, expected {RECEIPT_SCHEMA}", receipt.schema)));
     }
     if extrinsic_hash(&receipt.signed) != receipt.hash.0 {
         return Err(WeightsError::Receipt("its extrinsic does not have its hash".into()));
     }
-    Ok(())
+    match signer_of(&receipt.signed) {
+        Some(signer) if signer == hotkey => Ok(()),
+        Some(signer) => Err(WeightsError::Receipt(format!("hotkey {signer} signed it, not {hotkey}"))),
+        None => Err(WeightsError::Receipt("it holds no signed extrinsic".into())),
+    }
 }
 
 #[async_trait]
@@ -374,5 +394,7 @@ impl WeightSetter for SubtensorWeightSetter {
     }
 }
 
+#[cfg(test)]
+mod conformance;
 #[cfg(test)]
 mod tests;

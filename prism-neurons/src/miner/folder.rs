@@ -17,7 +17,7 @@ pub fn pack_folder(path: &Path) -> Result<Vec<u8>> {
     Ok(bundle::pack(&files)?)
 }
 
-fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) -> Result<()> {
     for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, e))? {
         let entry = entry.map_err(|e| unreadable(folder, e))?;
         let path = entry.path();
@@ -33,7 +33,9 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) -
                 let text = format!("{} holds more than {} files", folder.display(), bundle::MAX_FILES);
                 return Err(Error::new(Kind::Limit, Fault::Miner, text));
             }
-            files.insert(name, read_bounded(&path, bundle::MAX_UNPACKED_BYTES)?);
+            let bytes = read_bounded(&path, bundle::MAX_UNPACKED_BYTES as u64)?;
+            let text = String::from_utf8(bytes);
+            files.insert(name, text.map_err(|_| Error::invalid(format!("{} is not UTF-8 text", path.display())))?);
         } else {
             return Err(Error::invalid(format!("{} is neither a file nor a folder", path.display())));
         }

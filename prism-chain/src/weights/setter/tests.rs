@@ -8,19 +8,19 @@ use crate::{
 };
 use prism_core::{Epoch, Error, Finite, Kind, MechanismId, Netuid, Retry};
 
-const NETUID: Netuid = Netuid(1);
-const MAIN: MechanismId = MechanismId(0);
+pub(super) const NETUID: Netuid = Netuid(1);
+pub(super) const MAIN: MechanismId = MechanismId(0);
 
-fn key(name: &str) -> Keypair {
+pub(super) fn key(name: &str) -> Keypair {
     Keypair::from_uri(&format!("//{name}")).unwrap()
 }
 
-fn hotkey(name: &str) -> Hotkey {
+pub(super) fn hotkey(name: &str) -> Hotkey {
     key(name).hotkey()
 }
 
 /// Owner at UID 0, a validator with permit at 1, miners at 2 and 3; weights every 5 blocks.
-fn config() -> DevnetConfig {
+pub(super) fn config() -> DevnetConfig {
     let coldkey = hotkey("coldkey").0;
     let neuron = |name, stake, permit| GenesisNeuron { hotkey: hotkey(name), coldkey, stake, permit };
     DevnetConfig {
@@ -61,7 +61,7 @@ impl Bench {
     }
 }
 
-fn setter(client: &ChainClient, name: &str, config: SetterConfig) -> SubtensorWeightSetter {
+pub(super) fn setter(client: &ChainClient, name: &str, config: SetterConfig) -> SubtensorWeightSetter {
     SubtensorWeightSetter::new(client.clone(), Arc::new(key(name)), config)
 }
 
@@ -77,7 +77,7 @@ fn intent(epoch: u64, shares: &[(&str, f64)], burn: f64) -> WeightIntent {
     }
 }
 
-fn pay_both() -> WeightIntent {
+pub(super) fn pay_both() -> WeightIntent {
     intent(1, &[("a", 0.5), ("b", 0.25)], 0.25)
 }
 
@@ -246,7 +246,7 @@ async fn a_burn_goes_to_the_configured_hotkey_and_nowhere_without_one() {
     let error = bench.refusal(pay_both()).await;
     assert_eq!(error.kind(), Kind::Refused);
     assert!(error.to_string().contains("is to be burned"), "{error}");
-    let named = SetterConfig { burn_hotkey: Some(hotkey("b")), ..SetterConfig::default() };
+    let named = SetterConfig::default().burn_to(hotkey("b"));
     let receipt = setter(&bench.client, "validator", named).prepare(pay_both()).await.unwrap();
     assert_eq!(receipt.vector, [(Uid(1), 65535), (Uid(2), 65535)].into());
 }
@@ -292,7 +292,7 @@ async fn what_the_pool_refuses_for_good_ends_the_receipt_and_a_rate_limit_does_n
     assert_eq!((landed.nonce, late.nonce), (0, 1));
     let error = bench.restarted().advance(&late).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Limit);
-    assert!(matches!(error.retry_class(), Retry::After(_)));
+    assert_eq!(error.retry_class(), Retry::After(Duration::from_secs(12)), "one block");
     bench.devnet.produce_blocks(10).await;
     let (late, _) = run(&bench.devnet, &bench.restarted(), late).await;
     assert_eq!(late.stage.name(), "read_back");
@@ -377,6 +377,8 @@ async fn a_slot_that_changes_hands_is_an_alarm_and_no_failure() {
 async fn a_receipt_that_was_tampered_with_is_refused() {
     let bench = Bench::start(config()).await;
     let mut receipt = bench.setter.prepare(pay_both()).await.unwrap();
+    let error = setter(&bench.client, "owner", SetterConfig::default()).advance(&receipt).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("hotkey {} signed it", hotkey("validator"))), "{error}");
     receipt.signed[10] ^= 1;
     let error = bench.setter.advance(&receipt).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Corrupt);
