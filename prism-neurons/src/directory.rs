@@ -2,7 +2,6 @@
 use async_trait::async_trait;
 use prism_core::{
     Artifacts, Block, Error, Fault, Hotkey, Kind, Result, SubmissionId, SubmissionSource,
-    artifacts::ArtifactsExt,
     channel::ByteSource,
     source::{Batch, Cursor, Disposition},
     submission::{Precedence, Submission},
@@ -95,8 +94,7 @@ impl SubmissionSource for DirectorySource {
         for (_, name) in files.into_iter().filter(|(_, name)| !known.contains(name)).take(max) {
             let (archive, bytes) = self.keep(&name).await?;
             let place = u32::try_from(order.len()).unwrap_or(u32::MAX);
-            let precedence =
-                Precedence { block: self.block, extrinsic: place, hotkey: self.hotkey, local: true };
+            let precedence = Precedence { block: self.block, extrinsic: place, hotkey: self.hotkey, local: true };
             submissions.push(Submission::bundle(self.hotkey, precedence, archive, bytes));
             order.push(name);
         }

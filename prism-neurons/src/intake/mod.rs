@@ -29,8 +29,7 @@ use crate::{
 use axum::{body::Body, extract::Request};
 use prism_chain::request::RequestError;
 use prism_core::{
-    Artifacts, ChainView, Clock, Digest, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt,
-    submission::SubmissionStatus,
+    Artifacts, ChainView, Clock, Digest, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt, submission::SubmissionStatus,
 };
 use registered::Registered;
 use request::{Claim, Head, read_body};

@@ -113,9 +113,7 @@ impl Store {
                 millis(arrival.received_at),
             ];
             execute(db, sql, values)?;
-            by_id(db, id)?
-                .map(Ok)
-                .ok_or_else(|| StoreError::NotFound { what: "arrival", id: id.to_string() })
+            by_id(db, id)?.map(Ok).ok_or_else(|| StoreError::NotFound { what: "arrival", id: id.to_string() })
         })
         .await
     }
@@ -157,12 +155,7 @@ impl Store {
 
 const OPEN_COHORT: &str = "SELECT number FROM cohorts WHERE status = 'open'";
 
-fn refusal(
-    db: &Connection,
-    hotkey: Hotkey,
-    archive: Digest,
-    quota: u32,
-) -> Result<Option<NotAccepted>, StoreError> {
+fn refusal(db: &Connection, hotkey: Hotkey, archive: Digest, quota: u32) -> Result<Option<NotAccepted>, StoreError> {
     let id = bundle_id(hotkey, archive);
     let known = "SELECT 1 FROM submissions WHERE id = ?1 UNION ALL SELECT 1 FROM intake WHERE id = ?1";
     if first(db, known, [id.to_string()], |_| Ok(()))?.is_some() {

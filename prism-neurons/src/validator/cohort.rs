@@ -4,7 +4,10 @@ use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
 };
-use prism_core::{Block, Finite, Kind, Precedence, Result, Seed, submission::SubmissionKind};
+use prism_core::{
+    Block, Finite, Kind, Result, Seed,
+    submission::{Precedence, SubmissionKind},
+};
 use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
 use std::collections::BTreeSet;
 

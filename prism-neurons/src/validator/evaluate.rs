@@ -7,12 +7,10 @@ use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant},
     runs::DueRun,
 };
-use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask,
-    artifacts::ArtifactsExt,
-    observer::Event,
-    trainer::Surroundings,
+    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask, artifacts::ArtifactsExt,
+    observer::Event, trainer::Surroundings,
 };
 use prism_eval::{
     plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
