@@ -17,7 +17,7 @@ const SEVERAL: u32 = 8;
 /// What the chain shows of this setter's account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// How often a node took an extrinsic of it, the same bytes counted each time.
+    /// How often a node took an extrinsic of it: the same bytes counted each time, or once where that can't be told.
     pub taken: u64,
     /// Hashes of its weight extrinsics in blocks of the best chain, in order.
     pub included: Vec<Digest>,

@@ -4,8 +4,7 @@ use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
 };
-use prism_core::{
-    Block, Finite, Kind, Result, Seed,
+use prism_core::{Block, Finite, Kind, Result, Seed,
     submission::{Precedence, SubmissionKind},
 };
 use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
