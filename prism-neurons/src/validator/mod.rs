@@ -120,8 +120,12 @@ impl Validator {
         Ok(newest.is_some_and(|record| matches!(record.receipt.stage, Stage::ReadBack { .. })))
     }
 
-    /// What a restart owes: runs that were going on are pending again, the published families are on record.
-    async fn start(&self) -> Result<()> {
+    /// What a start owes: runs that were going on are pending again, the published families are on record, a cohort is
+    /// open. [`Validator::run`] begins with it; call it before requests are served, so that the first finds all in place.
+    ///
+    /// # Errors
+    /// Those of store and chain.
+    pub async fn start(&self) -> Result<()> {
         self.store().recover_runs().await?;
         self.publish_baselines().await?;
         self.ensure_open_cohort().await
