@@ -5,7 +5,7 @@ use crate::store::{
     policy::Policy,
 };
 use prism_core::{Block, Finite, Kind, Result, Seed,
-    submission::{Precedence, SubmissionKind},
+    submission::{Precedence, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
 use std::collections::BTreeSet;
@@ -43,6 +43,12 @@ impl Validator {
         let head = self.0.chain.head().await?;
         self.0.store.open_cohort(head.finalized).await?;
         Ok(())
+    }
+
+    /// Whether the open cohort has a submission to measure.
+    pub(super) async fn has_entrants(&self) -> Result<bool> {
+        let open = self.0.store.open_cohort(self.0.chain.head().await?.finalized).await?;
+        Ok(!self.0.store.submissions(Some(open.number), Some(SubmissionStatus::Pending), 1).await?.is_empty())
     }
 
     /// Closes the open cohort at the finalized head.
