@@ -1,6 +1,6 @@
 //! Keys that sign: the seam, and the sr25519 key pair that holds its secret in memory.
 use async_trait::async_trait;
-use prism_core::Hotkey;
+use prism_core::{Error, Fault, Hotkey, Kind};
 use sp_core::{Pair as _, sr25519};
 use std::{fmt, io::Read as _, path::Path, sync::Arc};
 use subxt::{
@@ -37,6 +37,18 @@ pub enum KeyError {
         /// Why.
         reason: String,
     },
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        let kind = match &error {
+            KeyError::Secret(_) => Kind::Invalid,
+            KeyError::File { .. } => Kind::NotFound,
+            KeyError::Signature(_) => Kind::Corrupt,
+            KeyError::Remote { .. } => Kind::Unavailable,
+        };
+        Self::new(kind, Fault::Validator, error.to_string())
+    }
 }
 
 /// Signs with one sr25519 key, wherever that is kept.

@@ -1,7 +1,7 @@
 //! Documents in FineWeb-Edu's record schema, read from JSON lines under limits.
-use super::split::Split;
+use super::{split::Split, tokenizer::Bytes};
 use flate2::read::MultiGzDecoder;
-use prism_core::{Digest, Error, Fault, Kind};
+use prism_core::{Digest, Error, Fault, Kind, plan::DataRef};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::{
@@ -177,6 +177,12 @@ impl Corpus {
     #[must_use]
     pub fn fingerprint(&self) -> Digest {
         self.fingerprint
+    }
+
+    /// This text in bytes, as tasks name it.
+    #[must_use]
+    pub fn data_ref(&self) -> DataRef {
+        DataRef { dataset: self.fingerprint(), tokenizer: Bytes::fingerprint(), vocabulary: Bytes::VOCABULARY }
     }
 }
 

@@ -15,7 +15,7 @@ mod boards;
 mod curve;
 mod serve;
 
-pub use serve::{ServeLimits, serve};
+pub use serve::{ServeLimits, listen, serve};
 
 use crate::{
     deadline::within,

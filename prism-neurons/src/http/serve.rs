@@ -6,8 +6,8 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use prism_core::Cancel;
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use prism_core::{Cancel, Error, Fault, Kind};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
@@ -91,6 +91,27 @@ async fn connection(stream: TcpStream, router: Router, head: Duration, cancel: C
     if let Err(error) = ended {
         tracing::debug!(%error, "connection ended");
     }
+}
+
+/// Binds an address, serves in the background with the usual limits until cancelled, and says where: port 0 takes any free
+/// one.
+///
+/// # Errors
+/// `Unavailable` when the address can't be had.
+pub async fn listen(router: Router, address: SocketAddr, cancel: &Cancel) -> prism_core::Result<SocketAddr> {
+    let failed = |source: io::Error| {
+        Error::new(Kind::Unavailable, Fault::Validator, format!("address {address} can't be listened on"))
+            .because(source)
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    let cancel = cancel.clone();
+    tokio::spawn(async move {
+        if let Err(error) = serve(listener, router, ServeLimits::default(), &cancel).await {
+            tracing::error!(%error, "no longer listening");
+        }
+    });
+    Ok(bound)
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {

@@ -126,8 +126,7 @@ impl Bench {
             validator: Some(validator.hotkey()),
             limits,
         });
-        let api =
-            Api { intake, store: store.clone(), chain: Arc::clone(&chain) as _, clock: Arc::new(clock.clone()) };
+        let api = Api { intake, store: store.clone(), chain: Arc::clone(&chain) as _, clock: Arc::new(clock.clone()) };
         let router = router(api);
         Self { alice, bob, mallory, validator, chain, clock, store, artifacts, router, _folder: folder }
     }
@@ -321,11 +320,10 @@ async fn a_replayed_request_is_refused_within_its_window_and_after() {
     assert!(message.contains("as submission"), "{message}");
     // The nonce is forgotten only when the timestamp is stale anyway.
     bench.clock.advance(Duration::from_secs(300));
-    bench.store.purge_nonces(bench.clock.now(), 100).await.unwrap();
     refused(&bench.submit(&good).await, 409, "request.nonce");
     bench.clock.advance(Duration::from_secs(400));
-    bench.store.purge_nonces(bench.clock.now(), 100).await.unwrap();
     refused(&bench.submit(&good).await, 401, "request.stale");
+    assert!(!bench.store.is_spent(bench.alice.hotkey(), "n1").await.unwrap(), "forgotten when its time was over");
     // The same bundle of another hotkey is another submission: identity is settled later, by precedence.
     bench.accept(&bench.request(&bench.bob, "n1", b"bundle")).await;
     assert_eq!(bench.stored().await, (2, 1));
@@ -365,16 +363,18 @@ async fn without_the_chain_nothing_is_accepted_and_the_same_request_works_later(
     let bench = Bench::new().await;
     let good = bench.request(&bench.alice, "n1", b"bundle");
     bench.chain.off.store(true, Ordering::SeqCst);
-    let response = bench.call(
-        Request::post("/v1/submissions").body(Body::from(serde_json::to_vec(&good).unwrap())).unwrap(),
-    );
+    let response =
+        bench.call(Request::post("/v1/submissions").body(Body::from(serde_json::to_vec(&good).unwrap())).unwrap());
     let response = response.await;
     assert_eq!(response.headers()["retry-after"], "10");
     let message = refused(&read(response).await, 503, "chain.unavailable");
     assert!(!message.contains("10.0.0.1"), "{message}");
     assert_eq!(bench.get::<crate::wire::Health>("/healthz").await.0, StatusCode::OK);
     let response = bench.call(Request::get("/readyz").body(Body::empty()).unwrap()).await;
-    assert_eq!(read(response).await, (StatusCode::SERVICE_UNAVAILABLE, b"{\"status\":\"chain can't be read\"}".to_vec()));
+    assert_eq!(
+        read(response).await,
+        (StatusCode::SERVICE_UNAVAILABLE, b"{\"status\":\"chain can't be read\"}".to_vec())
+    );
     bench.chain.off.store(false, Ordering::SeqCst);
     bench.accept(&good).await;
 }

@@ -1,7 +1,7 @@
 //! The way of a submission through the store, cut off at every place and taken up again.
 use super::{
     cohorts::{CohortStatus, Entrant, EntrantRole},
-    intake::{Acceptance, Arrival},
+    intake::{Arrival, NotAccepted},
     payments::AllocationRecord,
     policy::Policy,
     runs::RunStatus,
@@ -286,23 +286,23 @@ async fn an_examination_for_a_family_that_nobody_founded_is_refused_whole() {
 async fn acceptance_spends_the_nonce_and_keeps_the_row_or_does_neither() {
     let store = Store::in_memory().unwrap();
     store.open_cohort(Block(1)).await.unwrap();
-    let Acceptance::Accepted(first) = store.accept(arrival(ALICE, "n1", b"a")).await.unwrap() else { panic!() };
+    let first = store.accept(arrival(ALICE, "n1", b"a")).await.unwrap().unwrap();
     assert_eq!((first.arrival, first.submission.precedence.block), (1, Block(7)));
-    assert_eq!(store.accept(arrival(ALICE, "n1", b"b")).await.unwrap(), Acceptance::NonceReused);
+    assert_eq!(store.accept(arrival(ALICE, "n1", b"b")).await.unwrap(), Err(NotAccepted::NonceReused));
     let twice = store.accept(arrival(ALICE, "n2", b"a")).await.unwrap();
-    assert_eq!(twice, Acceptance::Duplicate(first.submission.id));
+    assert_eq!(twice, Err(NotAccepted::Duplicate(first.submission.id)));
     // A request that saw an older head, and came later, keeps its later place.
     let late = Arrival { block: Block(6), ..arrival(BOB, "n1", b"a") };
-    let Acceptance::Accepted(late) = store.accept(late).await.unwrap() else { panic!() };
+    let late = store.accept(late).await.unwrap().unwrap();
     assert!(late.submission.precedence > first.submission.precedence);
     for code in [b"b", b"c"] {
         let nonce = format!("{code:?}");
-        assert!(matches!(store.accept(arrival(ALICE, &nonce, code)).await.unwrap(), Acceptance::Accepted(_)));
+        store.accept(arrival(ALICE, &nonce, code)).await.unwrap().unwrap();
     }
     let full = store.accept(arrival(ALICE, "n9", b"d")).await.unwrap();
-    assert_eq!(full, Acceptance::QuotaExhausted { quota: 3 });
+    assert_eq!(full, Err(NotAccepted::QuotaExhausted { quota: 3 }));
     store.close_cohort(1, Block(8), None).await.unwrap();
-    assert!(matches!(store.accept(arrival(ALICE, "n10", b"d")).await.unwrap(), Acceptance::Accepted(_)));
+    store.accept(arrival(ALICE, "n10", b"d")).await.unwrap().unwrap();
     assert_eq!(store.arrivals_after(0, 99).await.unwrap().len(), 5);
 }
 

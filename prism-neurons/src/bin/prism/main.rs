@@ -1,1 +1,80 @@
-fn main() {}
+//! The `prism` binary: one file per subcommand, no logic of its own.
+//!
+//! Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 refused (a rule says no), 4 the outside did not answer.
+#![allow(clippy::print_stdout, clippy::print_stderr)]
+
+mod check;
+mod config;
+mod demo;
+mod submit;
+mod validator;
+
+use clap::{Parser, Subcommand};
+use prism_core::{Error, Kind};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Run a Bittensor subnet that pays for ideas in machine learning.
+#[derive(Debug, Parser)]
+#[command(name = "prism", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log, as in `info` or `prism_chain=debug`; to standard error.
+    #[arg(long, global = true, env = "PRISM_LOG", default_value = "warn")]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole subnet on this machine: chain, validator and miners, from submissions to weights read back.
+    Demo(demo::Demo),
+    /// Say what a validator would say about a bundle before it measures anything.
+    Check(check::Check),
+    /// Sign a bundle and send it to a validator.
+    Submit(submit::Submit),
+    /// Run a validator.
+    Validator(validator::Validator),
+    /// Print the configuration in force.
+    Config(config::Config),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // Several crates link rustls; whoever comes first would otherwise choose for all.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: no async runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let result = runtime.block_on(async {
+        match cli.command {
+            Command::Demo(demo) => demo.run().await,
+            Command::Check(check) => check.run(),
+            Command::Submit(submit) => submit.run().await,
+            Command::Validator(validator) => validator.run().await,
+            Command::Config(config) => config.run(),
+        }
+    });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", error.chain());
+            exit_code(&error)
+        }
+    }
+}
+
+fn exit_code(error: &Error) -> ExitCode {
+    match error.kind() {
+        Kind::Invalid | Kind::Refused | Kind::Limit | Kind::Conflict => ExitCode::from(3),
+        Kind::Deadline | Kind::Unavailable => ExitCode::from(4),
+        _ => ExitCode::FAILURE,
+    }
+}
