@@ -4,5 +4,5 @@ pub mod run;
 #[cfg(test)]
 pub(crate) mod tasks;
 
-pub use plan::PlanError;
+pub use plan::{Cadence, PlanError};
 pub use run::run;
