@@ -80,8 +80,9 @@ fn each_operator() -> Vec<(&'static str, ResolvedGraph)> {
             }),
         ),
     ];
-    use Activation::*;
-    for function in [Gelu, Relu, ReluSquared, Silu, Sigmoid, Tanh] {
+    let rectified = [Activation::Relu, Activation::ReluSquared];
+    let smooth = [Activation::Gelu, Activation::Silu, Activation::Sigmoid, Activation::Tanh];
+    for function in rectified.into_iter().chain(smooth) {
         graphs.push(("activation", around(|d, x| d.activation(function, x))));
     }
     let mut tied = Draft::new(7, 6, 0.6);
@@ -380,7 +381,13 @@ fn a_run_beyond_its_memory_is_refused_before_it_is_made() {
         let network = Network::new(graph).unwrap();
         NativePlayer::new(network, &recipe, &small, Seed::of("t", &[]), PlayerSettings::default()).unwrap_err()
     };
-    assert_eq!((refused(graph).kind(), refused(gpt(1 << 20, 1, 2, 32, 12)).kind()), (Kind::Limit, Kind::Limit));
+    assert_eq!((refused(graph.clone()).kind(), refused(gpt(1 << 20, 1, 2, 32, 12)).kind()), (Kind::Limit, Kind::Limit));
+    let network = Network::new(graph).unwrap();
+    let enough = NativePlayer::peak_memory(&network, &recipe, &small, 1);
+    assert!(NativePlayer::peak_memory(&network, &recipe, &small, 4) > enough);
+    let settings = PlayerSettings { threads: 4, ..PlayerSettings::default() };
+    let tight = Budget { peak_memory: enough, ..small };
+    assert!(NativePlayer::new(network, &recipe, &tight, Seed::of("t", &[]), settings).is_ok(), "with fewer threads");
 }
 
 #[test]

@@ -252,8 +252,9 @@ impl Conforming {
         }
         task.budget.steps = steps;
         task.budget.tokens = steps * 128;
-        task.measuring.points = vec![0, 1];
+        task.measuring.points = vec![0, 2];
         task.measuring.audits = vec![0, 0];
+        task.measuring.rows = 4;
         task
     }
 }
