@@ -114,9 +114,9 @@ fn damaged(error: &ZipError) -> BundleError {
 fn check_end(bytes: &[u8]) -> Result<(), BundleError> {
     let fail = |problem: &str| BundleError::Archive(problem.to_owned());
     let end = bytes.len().checked_sub(END_BYTES).and_then(|start| bytes.get(start..));
-    let end = end.filter(|end| end.starts_with(END_HEADER)).ok_or_else(|| {
-        fail("does not end with its directory (cut off, trailing bytes, or an archive comment)")
-    })?;
+    let end = end
+        .filter(|end| end.starts_with(END_HEADER))
+        .ok_or_else(|| fail("does not end with its directory (cut off, trailing bytes, or an archive comment)"))?;
     let field = |at: usize| {
         let bytes = end.get(at..at + 2).and_then(|bytes| <[u8; 2]>::try_from(bytes).ok());
         bytes.map(u16::from_le_bytes).unwrap_or(u16::MAX)
@@ -216,8 +216,7 @@ mod tests {
     fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
         assert_eq!(from.len(), to.len());
         let mut bytes = bytes.to_vec();
-        let places: Vec<usize> =
-            (0..=bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+        let places: Vec<usize> = (0..=bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
         assert!(!places.is_empty());
         for at in places {
             bytes[at..at + from.len()].copy_from_slice(to);
@@ -262,7 +261,9 @@ mod tests {
 
     #[test]
     fn names_that_lead_out_of_the_bundle_are_refused() {
-        for name in ["../model.py", "/model.py", "a/../../model.py", "a//model.py", "./model.py", "C:model.py", "a\u{1}.py"] {
+        for name in
+            ["../model.py", "/model.py", "a/../../model.py", "a//model.py", "./model.py", "C:model.py", "a\u{1}.py"]
+        {
             let archive = zip(&[(&"x".repeat(name.len()), "")]);
             let archive = replaced(&archive, "x".repeat(name.len()).as_bytes(), name.as_bytes());
             assert_eq!(rule(&archive), "bundle.path", "{name}");
@@ -354,7 +355,9 @@ mod tests {
         writer.start_file("a.txt", SimpleFileOptions::default()).unwrap();
         writer.write_all(b"a\xff").unwrap();
         assert_eq!(rule(&writer.finish().unwrap().into_inner()), "bundle.text");
-        for bytes in [[&archive[..], b"x"].concat(), [b"x", &archive[..]].concat(), archive[..archive.len() - 1].to_vec()] {
+        for bytes in
+            [[&archive[..], b"x"].concat(), [b"x", &archive[..]].concat(), archive[..archive.len() - 1].to_vec()]
+        {
             assert_eq!(rule(&bytes), "bundle.archive");
         }
         let mut writer = ZipWriter::new(Cursor::new(Vec::new()));

@@ -141,8 +141,7 @@ impl Bundle {
     /// SHA-256 over names and contents, whatever the archive looks like.
     #[must_use]
     pub fn content(&self) -> Digest {
-        let parts: Vec<&[u8]> =
-            self.files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
+        let parts: Vec<&[u8]> = self.files.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]).collect();
         Digest::of_parts("prism/bundle/1", &parts)
     }
 
@@ -182,12 +181,8 @@ fn single(payload: &[u8]) -> Result<(BTreeMap<String, String>, Manifest), Bundle
         return Err(BundleError::Unpacked { name: SINGLE_FILE.to_owned() });
     }
     let itself = Some(Component { entrypoint: SINGLE_FILE.to_owned(), files: Vec::new() });
-    let manifest = Manifest {
-        kind: SubmissionKind::Full,
-        architecture_id: None,
-        architecture: itself.clone(),
-        training: itself,
-    };
+    let manifest =
+        Manifest { kind: SubmissionKind::Full, architecture_id: None, architecture: itself.clone(), training: itself };
     Ok((BTreeMap::from([(SINGLE_FILE.to_owned(), text.to_owned())]), manifest))
 }
 
@@ -346,15 +341,17 @@ mod tests {
         }
         let listed = "architecture: { entrypoint: src/model.py, files: [src/other.py] }\n";
         let error = read(&[("prism.yaml", listed), ("src/model.py", PYTHON)]).unwrap_err();
-        assert_eq!(error.to_string(), "manifest: `architecture.files` names `src/other.py`, which is not in the bundle");
+        assert_eq!(
+            error.to_string(),
+            "manifest: `architecture.files` names `src/other.py`, which is not in the bundle"
+        );
     }
 
     #[test]
     fn both_parts_speak_one_language() {
         let kinds = |architecture: &str, training: &str| {
-            let manifest = format!(
-                "architecture: {{ entrypoint: {architecture} }}\ntraining: {{ entrypoint: {training} }}\n"
-            );
+            let manifest =
+                format!("architecture: {{ entrypoint: {architecture} }}\ntraining: {{ entrypoint: {training} }}\n");
             read(&[("prism.yaml", &manifest), (architecture, ""), (training, "")]).map(|bundle| bundle.is_native())
         };
         assert_eq!(kinds("m.graph.yaml", "r.recipe.json"), Ok(true));

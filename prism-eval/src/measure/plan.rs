@@ -1,23 +1,5 @@
-//! When the host measures: drawn once per cohort, the same for all its runs.
-use prism_core::{
-    Error, Fault, Finite, Kind, Seed, TrainTask,
-    plan::{Budget, MeasuringPlan},
-};
-
-/// How often and how much a policy measures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cadence {
-    /// Measuring points, the one before any training included; at least 1.
-    pub points: u32,
-    /// Rows per point.
-    pub rows: u32,
-    /// Audited rows per point, for players whose claims need it.
-    pub audits: u32,
-    /// Held-out rows after training.
-    pub held_out_rows: u32,
-    /// An audited position off by more than this many bits fails the run.
-    pub alarm_bits: Finite,
-}
+//! Whether a task can be carried out as it is written.
+use prism_core::{Error, Fault, Kind, TrainTask, plan::Budget};
 
 /// A plan or budget that contradicts itself.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -38,14 +20,9 @@ pub enum PlanError {
         /// As stated.
         sequence: u32,
     },
-    /// Points so close that their rows would overlap, out of order, or too late for their rows to be trained on.
-    #[error("measuring point {point}: its {rows} rows must all be trained on before the next point and the end")]
-    Points {
-        /// Which point, from 0.
-        point: usize,
-        /// Rows per point.
-        rows: u32,
-    },
+    /// Points out of order, or beyond the last step.
+    #[error("measuring point {0} must come after the one before it and before the end of training")]
+    Points(usize),
     /// Not one number of audits for each point.
     #[error("{audits} numbers of audits for {points} measuring points")]
     Audits {
@@ -62,51 +39,13 @@ impl From<PlanError> for Error {
     }
 }
 
-/// Steps that the rows of one point take to be trained on.
-fn span(rows: u32, batch: u32) -> u64 {
-    u64::from(rows).div_ceil(u64::from(batch.max(1)))
-}
-
-impl Cadence {
-    /// A plan for a budget. The first point is step 0; the others end equal stretches of the run, each drawn back by
-    /// up to half a stretch from the cohort's stream `points`, so that nobody can prepare for a known step.
-    ///
-    /// # Errors
-    /// When the run is too short for so many points of so many rows.
-    pub fn plan(&self, budget: &Budget, cohort: &Seed) -> Result<MeasuringPlan, PlanError> {
-        if self.points == 0 || self.rows == 0 || budget.steps == 0 || budget.batch == 0 {
-            return Err(PlanError::Empty);
-        }
-        let span = span(self.rows, budget.batch);
-        let refuse = |point| PlanError::Points { point, rows: self.rows };
-        let last = budget.steps.checked_sub(span).ok_or(refuse(0))?;
-        let stretches = u64::from(self.points) - 1;
-        let mut points = vec![0];
-        if let Some(stretch) = last.checked_div(stretches) {
-            let slack = stretch.checked_sub(span).ok_or(refuse(1))?;
-            let most = slack.min(stretch / 2);
-            let mut draws = cohort.stream("points").draws();
-            let end = |point: u64| u128::from(point) * u128::from(last) / u128::from(stretches);
-            let ends = (1..=stretches).map(|point| u64::try_from(end(point)).unwrap_or(last));
-            points.extend(ends.map(|end| end - draws.below(most + 1)));
-        }
-        Ok(MeasuringPlan {
-            audits: vec![self.audits; points.len()],
-            points,
-            rows: self.rows,
-            held_out_rows: self.held_out_rows,
-            alarm_bits: self.alarm_bits,
-        })
-    }
-}
-
-/// Checks a task's plan and budget against each other.
+/// Checks a task's plan and budget.
 ///
 /// # Errors
 /// The first contradiction.
 pub fn check(task: &TrainTask) -> Result<(), PlanError> {
-    let (budget, plan) = (&task.budget, &task.measuring);
-    let Budget { tokens, steps, batch, sequence, .. } = *budget;
+    let plan = &task.measuring;
+    let Budget { tokens, steps, batch, sequence, .. } = task.budget;
     if steps == 0 || batch == 0 || sequence == 0 || plan.rows == 0 {
         return Err(PlanError::Empty);
     }
@@ -117,11 +56,9 @@ pub fn check(task: &TrainTask) -> Result<(), PlanError> {
     if plan.audits.len() != plan.points.len() {
         return Err(PlanError::Audits { audits: plan.audits.len(), points: plan.points.len() });
     }
-    let span = span(plan.rows, batch);
     let nexts = plan.points.iter().skip(1).chain([&steps]);
-    let fits = |(point, next): (&u64, &u64)| point.checked_add(span).is_some_and(|end| end <= *next);
-    match plan.points.iter().zip(nexts).position(|pair| !fits(pair)) {
-        Some(point) => Err(PlanError::Points { point, rows: plan.rows }),
+    match plan.points.iter().zip(nexts).position(|(point, next)| point >= next) {
+        Some(point) => Err(PlanError::Points(point + 1)),
         None => Ok(()),
     }
 }
@@ -130,44 +67,6 @@ pub fn check(task: &TrainTask) -> Result<(), PlanError> {
 mod tests {
     use super::*;
     use crate::{data::fixture::stand_in, measure::tasks::task};
-    use proptest::prelude::*;
-
-    fn cadence(points: u32, rows: u32) -> Cadence {
-        Cadence { points, rows, audits: 2, held_out_rows: 8, alarm_bits: Finite::ONE }
-    }
-
-    proptest! {
-        #[test]
-        fn a_plan_that_is_made_always_passes_the_check(points in 1..12u32, rows in 1..70u32, batch in 1..20u32, steps in 1..300u64, salt: u64) {
-            let mut task = task(&stand_in().unwrap());
-            task.budget.batch = batch;
-            task.budget.steps = steps;
-            task.budget.tokens = steps * u64::from(batch) * u64::from(task.budget.sequence);
-            let cohort = Seed::of("test", &[&salt.to_le_bytes()]);
-            let fits = steps >= u64::from(points) * span(rows, batch) + u64::from(points);
-            match cadence(points, rows).plan(&task.budget, &cohort) {
-                Ok(plan) => {
-                    prop_assert_eq!(plan.points.len(), points as usize);
-                    prop_assert_eq!(plan.points[0], 0);
-                    task.measuring = plan;
-                    prop_assert_eq!(check(&task), Ok(()));
-                }
-                Err(_) => prop_assert!(!fits, "refused {points} points of {rows} rows in {steps} steps of {batch}"),
-            }
-        }
-    }
-
-    #[test]
-    fn points_differ_between_cohorts_and_keep_to_their_stretch() {
-        let mut task = task(&stand_in().unwrap());
-        task.budget.steps = 1000;
-        let plan = |cohort: &[u8]| cadence(5, 16).plan(&task.budget, &Seed::of("test", &[cohort])).unwrap().points;
-        assert_ne!(plan(b"a"), plan(b"b"));
-        assert_eq!(plan(b"a"), plan(b"a"));
-        for (point, end) in plan(b"a").into_iter().skip(1).zip([249, 498, 747, 996]) {
-            assert!((end - 125..=end).contains(&point), "{point} of {end}");
-        }
-    }
 
     #[test]
     fn contradictions_are_named() {
@@ -181,9 +80,9 @@ mod tests {
         assert!(matches!(broken(|t| t.budget.tokens += 1), Err(PlanError::Tokens { .. })));
         assert!(matches!(broken(|t| t.budget.steps = u64::MAX), Err(PlanError::Tokens { .. })));
         assert_eq!(broken(|t| t.budget.batch = 0), Err(PlanError::Empty));
-        assert_eq!(broken(|t| t.measuring.points = vec![0, 1, 5]), Err(PlanError::Points { point: 0, rows: 6 }));
-        assert_eq!(broken(|t| t.measuring.points = vec![5, 0, 9]), Err(PlanError::Points { point: 0, rows: 6 }));
-        assert_eq!(broken(|t| t.measuring.points = vec![0, 5, 11]), Err(PlanError::Points { point: 2, rows: 6 }));
+        assert_eq!(broken(|t| t.measuring.points = vec![0, 0, 5]), Err(PlanError::Points(1)));
+        assert_eq!(broken(|t| t.measuring.points = vec![0, 9, 5]), Err(PlanError::Points(2)));
+        assert_eq!(broken(|t| t.measuring.points = vec![0, 5, 12]), Err(PlanError::Points(3)));
         assert_eq!(broken(|t| t.measuring.audits = vec![]), Err(PlanError::Audits { audits: 0, points: 3 }));
     }
 }

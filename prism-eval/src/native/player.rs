@@ -81,7 +81,8 @@ impl NativePlayer {
     /// Draws the weights from the stream `init` of `seed` and stands ready for the first step.
     ///
     /// # Errors
-    /// `Invalid` (miner) when the recipe cannot train the network or the budget's rows are longer than the graph's;
+    /// `Invalid`: by the miner when the recipe cannot train the network, by the validator when the budget's rows are
+    /// longer than the graph was resolved for;
     /// `Limit` (miner) when the run would need more than `budget.peak_memory`, before anything is allocated.
     pub fn new(
         network: Network,
@@ -93,7 +94,8 @@ impl NativePlayer {
         let optimizers = Optimizers::new(recipe, network.graph(), budget.steps)?;
         if budget.sequence == 0 || budget.sequence > network.graph().sequence {
             let (rows, graph) = (budget.sequence, network.graph().sequence);
-            return Err(Error::invalid(format!("graph takes up to {graph} positions and the rows have {rows}")));
+            let text = format!("graph was resolved for {graph} positions and the rows have {rows}");
+            return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         }
         let needed = Self::peak_memory(&network, recipe, budget, settings.threads);
         if needed > budget.peak_memory {

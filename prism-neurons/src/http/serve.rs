@@ -100,7 +100,8 @@ async fn connection(stream: TcpStream, router: Router, head: Duration, cancel: C
 /// `Unavailable` when the address can't be had.
 pub async fn listen(router: Router, address: SocketAddr, cancel: &Cancel) -> prism_core::Result<SocketAddr> {
     let failed = |source: io::Error| {
-        Error::new(Kind::Unavailable, Fault::Validator, format!("address {address} can't be listened on")).because(source)
+        Error::new(Kind::Unavailable, Fault::Validator, format!("address {address} can't be listened on"))
+            .because(source)
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;

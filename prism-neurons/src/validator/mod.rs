@@ -167,7 +167,11 @@ impl Validator {
         // Shorter than in the endless loop: somebody waits.
         futures::future::select(self.0.clock.sleep(PAUSE / 8), cancel.cancelled()).await;
         if cancel.is_cancelled() {
-            return Err(prism_core::Error::new(prism_core::Kind::Cancelled, prism_core::Fault::Policy, "validator stopped"));
+            return Err(prism_core::Error::new(
+                prism_core::Kind::Cancelled,
+                prism_core::Fault::Policy,
+                "validator stopped",
+            ));
         }
         Ok(())
     }
