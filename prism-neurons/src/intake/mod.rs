@@ -4,6 +4,8 @@
 //! nonce, quota, the bundle itself (read, never run), then one transaction that spends the nonce and accepts. A request whose
 //! signature is good spends its nonce, accepted or not, so that nobody can have it refused twice; anything before leaves no
 //! trace.
+#[cfg(test)]
+mod bundle_tests;
 mod error;
 mod precheck;
 mod registered;

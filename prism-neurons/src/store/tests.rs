@@ -190,9 +190,12 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 1);
     // Killed while running: the attempt stays counted.
     assert_eq!(store.step().recover_runs().await.unwrap(), 1);
+    assert_eq!(store.step().recover_runs().await.unwrap(), 0);
     assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 2);
     let digest = store.step().finish_run(&evidence(&tasks[0]), now()).await.unwrap();
     assert_eq!(digest, Digest::of(&serde_json::to_vec(&evidence(&tasks[0])).unwrap()));
+    let again = store.step().start_run(tasks[0].id(), now()).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("run {} is done, not due", tasks[0].id()));
     let due = store.step().due_runs(1).await.unwrap();
     assert_eq!(due.iter().map(|run| &run.task).collect::<Vec<_>>(), [&tasks[1]]);
     store.step().start_run(tasks[1].id(), now()).await.unwrap();
@@ -268,6 +271,26 @@ async fn a_step_out_of_order_changes_nothing_and_names_the_state() {
     assert_eq!(late.to_string(), format!("submission {} is running, not pending", one.id));
     let unknown = store.pass(submission(2).id, examined(false), vec![], now()).await.unwrap_err();
     assert!(matches!(unknown, StoreError::NotFound { .. }), "{unknown}");
+}
+
+#[tokio::test]
+async fn what_a_rule_held_is_released_into_the_open_cohort_and_nothing_else_is() {
+    let store = Store::in_memory().unwrap();
+    store.open_cohort(Block(1)).await.unwrap();
+    let all: Vec<Submission> = (1..=3).map(submission).collect();
+    let batch = Batch { submissions: all.clone(), next: Cursor("3".into()) };
+    store.take_in("http", batch, now()).await.unwrap();
+    let hold = async |one: &Submission, status, rule: &str| {
+        store.refuse(one.id, status, None, Reason::new(rule, "why"), vec![], now()).await.unwrap();
+    };
+    hold(&all[0], SubmissionStatus::Held, "sandbox.none").await;
+    hold(&all[1], SubmissionStatus::Held, "review.hold").await;
+    hold(&all[2], SubmissionStatus::Rejected, "sandbox.none").await;
+    store.close_cohort(1, Block(2), None).await.unwrap();
+    assert_eq!(store.release("sandbox.none", now()).await.unwrap(), 1);
+    let released = store.submission(all[0].id).await.unwrap().unwrap();
+    assert_eq!((released.status, released.cohort, released.reason), (SubmissionStatus::Pending, 2, None));
+    assert_eq!(store.unexamined(9).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

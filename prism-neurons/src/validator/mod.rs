@@ -18,7 +18,7 @@ mod pay;
 mod settle;
 mod take_in;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use baseline::Baseline;
 pub use builder::{BuildError, ValidatorBuilder};

@@ -43,9 +43,9 @@ const PYTHON: &str = "def build_model(ctx):\n    pass\n\ndef get_recipe(ctx):\n 
 
 /// Whoever sleeps lets the chain make a block.
 #[derive(Debug, Clone)]
-struct ChainClock {
-    chain: FakeChain,
-    time: ManualClock,
+pub(crate) struct ChainClock {
+    pub(crate) chain: FakeChain,
+    pub(crate) time: ManualClock,
 }
 
 #[async_trait]
