@@ -47,10 +47,14 @@ impl Validator {
         Ok(())
     }
 
-    /// Whether the open cohort has a submission to measure.
+    /// Whether closing the open cohort would measure anybody: a submission of it, or a winner who waits for confirmation.
     pub(super) async fn has_entrants(&self) -> Result<bool> {
         let open = self.0.store.open_cohort(self.0.chain.head().await?.finalized).await?;
-        Ok(!self.0.store.submissions(Some(open.number), Some(SubmissionStatus::Pending), 1).await?.is_empty())
+        if !self.0.store.submissions(Some(open.number), Some(SubmissionStatus::Pending), 1).await?.is_empty() {
+            return Ok(true);
+        }
+        let (margin, z) = frontier_numbers(&self.policy_in_force().await?)?;
+        Ok(!self.unconfirmed(margin, z).await?.is_empty())
     }
 
     /// Closes the open cohort at the finalized head.

@@ -338,3 +338,28 @@ async fn equal_work_is_trained_once() {
     let paid: Vec<u16> = end.weights.keys().map(|uid| uid.0).filter(|uid| *uid != 0).collect();
     assert_eq!(paid, [1], "the copy and the baseline are worth nothing");
 }
+
+#[tokio::test]
+async fn a_title_is_paid_only_after_a_second_cohort_confirms_it() {
+    let world = World::new();
+    let store = world.store();
+    let mut policy = PrismPolicy::smoke();
+    policy.score.require_confirmation = Finite::ONE;
+    let validator = world.builder(&store, world.trainer()).policy(policy).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    let paid = || world.chain.weights(VALIDATOR).into_keys().filter(|uid| uid.0 != 0).collect::<Vec<Uid>>();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!((store.standings().await.unwrap().showings.len(), paid()), (0, vec![]));
+    // The epoch that burned is over.
+    let epoch = world.chain.tip().block.0 / 10;
+    while world.chain.tip().finalized.0 / 10 <= epoch {
+        world.chain.next_block();
+    }
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let confirmed: Vec<Hotkey> = store.standings().await.unwrap().showings.iter().map(|s| s.hotkey).collect();
+    assert_eq!((confirmed, paid()), (vec![ALICE, BOB], vec![Uid(1), Uid(2)]));
+    let cohorts = store.cohorts(9).await.unwrap();
+    let seeds: Vec<_> = cohorts.iter().filter_map(|cohort| cohort.seed).collect();
+    assert!(seeds.len() == 2 && seeds[0] != seeds[1], "confirmed on other rows: {seeds:?}");
+}
