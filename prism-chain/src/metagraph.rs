@@ -5,8 +5,8 @@ use crate::{
     error::ChainError,
     runtime::{AtBlock, Entry, account, hotkey, number, subnet},
 };
-use std::collections::BTreeMap;
 use prism_core::{Block, Hotkey, MechanismId, Netuid, Uid};
+use std::collections::BTreeMap;
 use subxt::utils::AccountId32;
 
 const SUBNETWORK_N: Entry = Entry::subtensor("SubnetworkN");

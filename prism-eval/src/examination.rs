@@ -5,7 +5,11 @@ use crate::{
     graph::{self, Context, GraphError, Limits, ResolvedGraph},
     recipe::{Recipe, RecipeError},
 };
-use prism_core::{Error, FamilyId, manifest::{Component, Manifest}, submission::SubmissionKind};
+use prism_core::{
+    Error, FamilyId,
+    manifest::{Component, Manifest},
+    submission::SubmissionKind,
+};
 
 /// Why a bundle is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,11 +125,10 @@ impl Examination {
 fn declared(bundle: &Bundle, context: &Context, limits: &Limits) -> Result<Content, ExaminationError> {
     let file = |part: &Option<Component>| part.as_ref().map(|part| part.entrypoint.clone()).unwrap_or_default();
     let graph = bundle.graph().and_then(|spec| spec.map(|spec| spec.resolve(context, limits)).transpose());
-    let graph = graph.map_err(|source| {
-        ExaminationError::Graph { file: file(&bundle.manifest().architecture), source }
-    })?;
-    let recipe = bundle.recipe().map_err(|source| {
-        ExaminationError::Recipe { file: file(&bundle.manifest().training), source }
-    })?;
+    let graph =
+        graph.map_err(|source| ExaminationError::Graph { file: file(&bundle.manifest().architecture), source })?;
+    let recipe = bundle
+        .recipe()
+        .map_err(|source| ExaminationError::Recipe { file: file(&bundle.manifest().training), source })?;
     Ok(Content::Native { graph, recipe })
 }

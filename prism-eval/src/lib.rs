@@ -19,3 +19,5 @@ pub mod recipe;
 pub mod reward;
 pub mod score;
 pub mod trainer;
+#[cfg(test)]
+mod whole_path_tests;

@@ -3,12 +3,13 @@
 //! Nothing of the submission but the digests of what is run reaches a task, so equal work is one task, whoever sends it:
 //! a copy is a hit in the cache and costs nothing.
 use crate::{
+    measure::{self, Cadence},
     policy::{PlanPolicy, PolicyError},
     recipe::{Optimizer, Recipe},
 };
 use prism_core::{
     Digest, Error, Fault, Finite, Kind, Seed, TrainTask,
-    plan::{DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{DataRef, RunRole, Subject, TASK_SCHEMA},
     submission::SubmissionKind,
 };
 
@@ -50,6 +51,9 @@ pub enum PlanError {
     /// The policy can't be carried out.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// The run is too short for so much measuring.
+    #[error(transparent)]
+    Measuring(#[from] measure::PlanError),
     /// The reference recipes are not those of the grid.
     #[error("reference recipes are not one for each rate of the policy, in order")]
     References,
@@ -65,7 +69,7 @@ impl From<PlanError> for Error {
     fn from(error: PlanError) -> Self {
         let fault = match error {
             PlanError::Policy(error) => return error.into(),
-            PlanError::References => Fault::Validator,
+            PlanError::Measuring(_) | PlanError::References => Fault::Validator,
             PlanError::RecipeMissing | PlanError::RecipeUnclaimed => Fault::Miner,
         };
         Self::new(Kind::Invalid, fault, error.to_string())
@@ -126,14 +130,22 @@ fn task(
     role: RunRole,
     recipe: Digest,
 ) -> Result<TrainTask, PlanError> {
+    let budget = policy.budget()?;
+    let cadence = Cadence {
+        points: policy.points,
+        rows: policy.rows,
+        audits: policy.audits,
+        held_out_rows: policy.held_out_rows,
+        alarm_bits: policy.alarm_bits,
+    };
     Ok(TrainTask {
         schema: TASK_SCHEMA,
         seed: run_seed(cohort.seed, &role),
         role,
         subject: Subject::Native { graph, recipe },
         data: cohort.data.clone(),
-        measuring: measuring_plan(policy, cohort.seed),
-        budget: policy.budget()?,
+        measuring: cadence.plan(&budget, &cohort.seed)?,
+        budget,
         context: policy.context(cohort.data.vocabulary).to_map(),
         cohort: cohort.seed,
         policy: policy.digest(),
@@ -149,31 +161,9 @@ fn run_seed(cohort: Seed, role: &RunRole) -> Seed {
     }
 }
 
-/// Points spread evenly, the first before any training, the others with jitter that nobody knows before the cohort's
-/// seed: one can't anneal for a point that one doesn't know.
-fn measuring_plan(policy: &PlanPolicy, cohort: Seed) -> MeasuringPlan {
-    let mut draws = cohort.stream("points").draws();
-    let count = u128::from(policy.points.max(1));
-    let start = |index: u128| u64::try_from(u128::from(policy.steps) * index / count).unwrap_or(policy.steps);
-    let points = (0..count)
-        .map(|index| match index {
-            0 => 0,
-            _ => start(index) + draws.below(start(index + 1) - start(index)),
-        })
-        .collect();
-    MeasuringPlan {
-        points,
-        rows: policy.rows,
-        audits: vec![policy.audits; policy.points as usize],
-        held_out_rows: policy.held_out_rows,
-        alarm_bits: policy.alarm_bits,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::collections::BTreeSet;
 
     fn cohort(policy: &PlanPolicy, seed: &str) -> Cohort {
@@ -216,7 +206,7 @@ mod tests {
         assert_eq!(recipe.role, RunRole::Recipe);
         let expected = Subject::Native { graph: full.graph, recipe: full.recipe.unwrap() };
         assert_eq!(recipe.subject, expected);
-        assert!(tasks.iter().all(|t| t.budget.tokens == 120 * 8 * 64 && t.context["vocab_size"] == 256));
+        assert!(tasks.iter().all(|t| t.budget.tokens == 300 * 16 * 64 && t.context["vocab_size"] == 256));
         let without = entrant(SubmissionKind::Full, "graph", None);
         assert_eq!(plan_of_runs(&policy, &cohort, &without).unwrap(), tasks[..3]);
     }
@@ -260,6 +250,9 @@ mod tests {
             |cohort: &Cohort, kind, recipe| plan_of_runs(&policy, cohort, &entrant(kind, "graph", recipe)).unwrap_err();
         assert_eq!(refused(&cohort, SubmissionKind::TrainingForArch, None), PlanError::RecipeMissing);
         assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, Some("r")), PlanError::RecipeUnclaimed);
+        let hasty = PlanPolicy { steps: 8, ..policy.clone() };
+        let short = plan_of_runs(&hasty, &cohort, &entrant(SubmissionKind::ArchitectureOnly, "graph", None));
+        assert!(matches!(short, Err(PlanError::Measuring(_))));
         cohort.references.pop();
         assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, None), PlanError::References);
     }
@@ -277,21 +270,5 @@ mod tests {
         assert_eq!(at_rate(&recipe, Finite::ONE), Some(recipe.clone()));
         let huge = at_rate(&recipe, Finite::new(1e308).unwrap()).unwrap();
         assert_eq!(at_rate(&huge, Finite::new(1e308).unwrap()), None);
-    }
-
-    proptest! {
-        #[test]
-        fn points_ascend_from_zero_and_end_before_the_last_step(
-            steps in 1u64..1_000_000, points in 1u32..200, seed: u64,
-        ) {
-            prop_assume!(u64::from(points) <= steps);
-            let policy = PlanPolicy { steps, points, ..PlanPolicy::smoke() };
-            let plan = measuring_plan(&policy, Seed::of("test", &[&seed.to_le_bytes()]));
-            prop_assert_eq!(plan.points.len(), points as usize);
-            prop_assert_eq!(plan.audits.len(), points as usize);
-            prop_assert_eq!(plan.points[0], 0);
-            prop_assert!(plan.points.is_sorted_by(|a, b| a < b));
-            prop_assert!(plan.points.last().unwrap() < &steps);
-        }
     }
 }

@@ -38,6 +38,9 @@ pub struct Logits {
 }
 
 /// What a player says about one training step, by name. Host-witnessed when the player is trusted code.
+///
+/// `loss` is the mean over the batch in bits per predicted position, without additions to the objective;
+/// `gradient_norm` is that of all gradients before clipping; other names become series as they are.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReport(pub BTreeMap<&'static str, Finite>);
 

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod config;
 mod deadline;
+pub mod directory;
 pub mod http;
 pub mod intake;
 pub mod miner;

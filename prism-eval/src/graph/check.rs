@@ -59,7 +59,7 @@ pub(crate) fn bound(what: &'static str, value: u64, limit: u64) -> Result<(), Gr
 }
 
 /// How many positions after its own the output depends on; negative when it lags.
-fn ahead(graph: &ResolvedGraph) -> i64 {
+pub(crate) fn ahead(graph: &ResolvedGraph) -> i64 {
     let mut values = vec![0_i64];
     for step in &graph.steps {
         let inputs = step.inputs.iter().filter_map(|id| values.get(index(id.0)).copied());

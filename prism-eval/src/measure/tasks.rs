@@ -1,5 +1,8 @@
 //! Tasks for the tests of this crate.
-use crate::data::{Corpus, tokenizer::Bytes};
+use crate::{
+    data::{Corpus, tokenizer::Bytes},
+    graph::Context,
+};
 use prism_core::{
     Digest, Finite, Seed, TrainTask,
     plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
@@ -29,7 +32,7 @@ pub(crate) fn task(corpus: &Corpus) -> TrainTask {
             cpu_millis: 120_000,
             peak_memory: 1 << 30,
         },
-        context: [].into(),
+        context: Context::new(Bytes::VOCABULARY, 32).to_map(),
         seed: Seed::of("test", &[b"run"]),
         cohort: Seed::of("test", &[b"cohort"]),
         policy: digest,

@@ -68,7 +68,7 @@ impl Draft {
 
     pub(crate) fn rms_norm(&mut self, width: u32, x: ValueId) -> ValueId {
         let gain = self.weight(&[width], WeightRole::Gain);
-        self.step(Op::RmsNorm { gain, epsilon: finite(1e-6) }, &[x])
+        self.step(Op::RmsNorm { gain, epsilon: finite(1e-5) }, &[x])
     }
 
     pub(crate) fn attention(&mut self, heads: [u32; 2], positions: Positions, qkv: [ValueId; 3]) -> ValueId {

@@ -22,5 +22,4 @@ mod usage;
 mod weights;
 
 pub use network::{Cost, Network, NetworkError};
-pub use optimizer::RecipeError;
 pub use player::{NativePlayer, PlayerSettings};

@@ -1,7 +1,7 @@
 //! A recipe at work: which optimizer trains which weight, one clip over all, one schedule.
 use crate::{
-    graph::resolved::{ResolvedGraph, Weight, WeightRole},
-    recipe::{Optimizer as Declared, RECIPE_SCHEMA, Recipe, Schedule},
+    graph::resolved::{ResolvedGraph, Weight},
+    recipe::{Optimizer as Declared, Recipe, Schedule},
 };
 use burn::{
     optim::{
@@ -12,32 +12,6 @@ use burn::{
 };
 use prism_core::{Error, Fault, Finite, Kind, Result};
 use rayon::prelude::*;
-
-/// A recipe that cannot train a graph.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RecipeError {
-    /// Another version of the format.
-    #[error("recipe has schema {0}, this build runs {RECIPE_SCHEMA}")]
-    Schema(u32),
-    /// A weight that nothing trains.
-    #[error("no group of the recipe names the role {role:?} of weight {weight}")]
-    Untrained {
-        /// Which weight.
-        weight: usize,
-        /// Its role.
-        role: WeightRole,
-    },
-    /// Muon for a vector.
-    #[error("muon trains matrices only, and weight {0} is a vector")]
-    Vector(usize),
-}
-
-impl From<RecipeError> for Error {
-    fn from(error: RecipeError) -> Self {
-        Self::new(Kind::Invalid, Fault::Miner, "recipe cannot train this graph").because(error)
-    }
-}
 
 /// An optimizer with what it remembers of one weight.
 #[derive(Clone)]
@@ -101,10 +75,11 @@ impl std::fmt::Debug for Optimizers {
 }
 
 impl Optimizers {
-    pub(super) fn new(recipe: &Recipe, graph: &ResolvedGraph, steps: u64) -> Result<Self, RecipeError> {
-        if recipe.schema != RECIPE_SCHEMA {
-            return Err(RecipeError::Schema(recipe.schema));
-        }
+    /// Finds the group of every weight.
+    ///
+    /// # Errors
+    /// `Invalid` (miner) when no group trains a weight, or Muon would train a vector.
+    pub(super) fn new(recipe: &Recipe, graph: &ResolvedGraph, steps: u64) -> Result<Self> {
         let trained = graph.weights.iter().enumerate().map(|(index, weight)| trained(recipe, index, weight));
         Ok(Self {
             trained: trained.collect::<Result<_, _>>()?,
@@ -174,9 +149,11 @@ fn peak(optimizer: &Declared) -> f64 {
     }
 }
 
-fn trained(recipe: &Recipe, index: usize, weight: &Weight) -> Result<Trained, RecipeError> {
+fn trained(recipe: &Recipe, index: usize, weight: &Weight) -> Result<Trained> {
     let group = recipe.groups.iter().find(|group| group.roles.contains(&weight.role));
-    let group = group.ok_or(RecipeError::Untrained { weight: index, role: weight.role })?;
+    let untrained =
+        || Error::invalid(format!("no group of the recipe trains the role {:?} of weight {index}", weight.role));
+    let group = group.ok_or_else(untrained)?;
     #[allow(clippy::cast_possible_truncation)]
     let single = |value: &Finite| value.get() as f32;
     let rule = match &group.optimizer {
@@ -191,7 +168,7 @@ fn trained(recipe: &Recipe, index: usize, weight: &Weight) -> Result<Trained, Re
         }
         Declared::Muon { momentum, weight_decay, .. } => {
             if weight.shape.len() != 2 {
-                return Err(RecipeError::Vector(index));
+                return Err(Error::invalid(format!("muon trains matrices only, and weight {index} is a vector")));
             }
             let momentum = MomentumConfig::new().with_momentum(momentum.get()).with_dampening(0.0).with_nesterov(true);
             // Scaled by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025): the same for a matrix and its transpose, and

@@ -27,7 +27,8 @@ const SHARD_TOKENS: usize = 512;
 /// How a [`NativePlayer`] computes. Nothing here changes a bit of what it computes.
 #[derive(Debug, Clone)]
 pub struct PlayerSettings {
-    /// Threads of its own, at least 1. Several runs side by side use processors better than several threads.
+    /// Threads of its own, at least 1 and at most as many as the budget's memory allows. Several runs side by side use
+    /// processors better than several threads.
     pub threads: usize,
     /// Ends a call between two shards.
     pub cancel: Cancel,
@@ -81,7 +82,8 @@ impl NativePlayer {
     /// Draws the weights from the stream `init` of `seed` and stands ready for the first step.
     ///
     /// # Errors
-    /// `Invalid` (miner) when the recipe cannot train the network or the budget's rows are longer than the graph's;
+    /// `Invalid`: by the miner when the recipe cannot train the network, by the validator when the budget's rows are
+    /// longer than the graph was resolved for;
     /// `Limit` (miner) when the run would need more than `budget.peak_memory`, before anything is allocated.
     pub fn new(
         network: Network,
@@ -93,14 +95,17 @@ impl NativePlayer {
         let optimizers = Optimizers::new(recipe, network.graph(), budget.steps)?;
         if budget.sequence == 0 || budget.sequence > network.graph().sequence {
             let (rows, graph) = (budget.sequence, network.graph().sequence);
-            return Err(Error::invalid(format!("graph takes up to {graph} positions and the rows have {rows}")));
+            let text = format!("graph was resolved for {graph} positions and the rows have {rows}");
+            return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         }
-        let needed = Self::peak_memory(&network, recipe, budget, settings.threads);
-        if needed > budget.peak_memory {
-            let text = format!("run would need {needed} bytes of memory, its budget is {}", budget.peak_memory);
+        let needed = |threads: usize| Self::peak_memory(&network, recipe, budget, threads);
+        // Memory that more threads would need takes threads away and no evidence.
+        let affordable = (1..=settings.threads.max(1)).rev().find(|threads| needed(*threads) <= budget.peak_memory);
+        let Some(threads) = affordable else {
+            let text = format!("run would need {} bytes of memory, its budget is {}", needed(1), budget.peak_memory);
             return Err(Error::new(Kind::Limit, Fault::Miner, text));
-        }
-        let pool = ThreadPoolBuilder::new().num_threads(settings.threads.max(1)).thread_name(|n| format!("native-{n}"));
+        };
+        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("native-{n}"));
         let pool = pool.build().map_err(|e| {
             Error::new(Kind::Unavailable, Fault::Infrastructure, "threads of the native trainer not startable")
                 .because(e)

@@ -17,8 +17,7 @@ pub(super) fn draw(graph: &ResolvedGraph, seed: Seed, device: &Device) -> Result
 }
 
 fn draw_one(weight: &Weight, seed: Seed, device: &Device) -> Result<Tensor<2>> {
-    let sizes = extent(weight).and_then(|(r, c)| Some((usize::try_from(r).ok()?, usize::try_from(c).ok()?)));
-    let (rows, columns) = sizes.ok_or_else(|| Error::bug("weight without a shape"))?;
+    let (rows, columns) = extent(weight).ok_or_else(|| Error::bug("weight without a shape"))?;
     let count = rows.checked_mul(columns).ok_or_else(|| Error::bug("weight too large to count"))?;
     let values = match weight.init {
         Init::Zeros => vec![0.0; count],

@@ -30,9 +30,11 @@ impl PrismPolicy {
     /// confirmation in a second cohort, so a lucky seed can win; its cards say so. Not for a chain with money on it.
     #[must_use]
     pub fn smoke() -> Self {
+        // Early in training ideas differ by more than they do at the end.
+        let scale = Finite::new(0.5).unwrap_or(Finite::ONE);
         Self {
             plan: PlanPolicy::smoke(),
-            score: ScoreNumbers { require_confirmation: Finite::ZERO, ..ScoreNumbers::default() },
+            score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
             reward: RewardNumbers::default(),
         }
     }

@@ -73,16 +73,16 @@ impl PlanPolicy {
     #[must_use]
     pub fn smoke() -> Self {
         Self {
-            steps: 120,
-            batch: 8,
+            steps: 300,
+            batch: 16,
             sequence: 64,
-            wall_millis: 60_000,
+            wall_millis: 120_000,
             cpu_millis: 240_000,
             peak_memory: 1 << 30,
-            points: 6,
-            rows: 16,
+            points: 8,
+            rows: 32,
             audits: 0,
-            held_out_rows: 32,
+            held_out_rows: 64,
             repeats: 0,
             max_layers: 8,
             max_parameters: 2_000_000,
@@ -186,11 +186,11 @@ mod tests {
             plan.check().unwrap_err().to_string()
         };
         assert_eq!(refused(|p| p.steps = 0), "policy of runs: steps, batch and rows must be above zero");
-        assert_eq!(refused(|p| p.points = 121), "policy of runs: points must be 1 to steps");
+        assert_eq!(refused(|p| p.points = 301), "policy of runs: points must be 1 to steps");
         assert_eq!(refused(|p| p.steps = u64::MAX), "policy of runs: steps times batch times sequence overflows");
         assert_eq!(refused(|p| p.rates.reverse()), "policy of runs: rates must be ascending");
         assert_eq!(refused(|p| p.rates.clear()), "policy of runs: there must be 1 to 16 rates");
-        assert_eq!(refused(|p| p.audits = 17), "policy of runs: audits must be at most rows: no row is audited twice");
+        assert_eq!(refused(|p| p.audits = 33), "policy of runs: audits must be at most rows: no row is audited twice");
     }
 
     #[test]

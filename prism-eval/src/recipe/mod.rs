@@ -68,7 +68,8 @@ pub enum Optimizer {
         /// Decoupled, times the rate.
         weight_decay: Finite,
     },
-    /// Jordan et al. 2024: matrices only.
+    /// Jordan et al. 2024: matrices only. The orthogonal update is scaled by `0.2 sqrt(max(rows, columns))` (Liu et al.
+    /// 2025), so that rates mean what they mean to AdamW.
     Muon {
         /// Peak rate.
         learning_rate: Finite,

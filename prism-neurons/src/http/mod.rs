@@ -11,6 +11,8 @@
 //! | `GET /v1/epochs?limit=` | [`Epochs`](crate::wire::Epochs) |
 //! | `GET /healthz` | 200 while the process answers |
 //! | `GET /readyz` | 200 while store and chain can be read |
+#[cfg(test)]
+mod board_tests;
 mod boards;
 mod curve;
 mod serve;

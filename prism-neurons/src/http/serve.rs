@@ -100,7 +100,8 @@ async fn connection(stream: TcpStream, router: Router, head: Duration, cancel: C
 /// `Unavailable` when the address can't be had.
 pub async fn listen(router: Router, address: SocketAddr, cancel: &Cancel) -> prism_core::Result<SocketAddr> {
     let failed = |source: io::Error| {
-        Error::new(Kind::Unavailable, Fault::Validator, format!("address {address} can't be listened on")).because(source)
+        Error::new(Kind::Unavailable, Fault::Validator, format!("address {address} can't be listened on"))
+            .because(source)
     };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
@@ -116,4 +117,99 @@ pub async fn listen(router: Router, address: SocketAddr, cancel: &Cancel) -> pri
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        sync::Notify,
+    };
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    async fn answer(stream: &mut TcpStream, until: &str) -> String {
+        let mut text = String::new();
+        let mut chunk = [0; 1024];
+        while !text.contains(until) {
+            let count = stream.read(&mut chunk).await.unwrap();
+            assert!(count > 0, "closed after {text:?}");
+            text.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
+        }
+        text
+    }
+
+    struct Served {
+        address: std::net::SocketAddr,
+        cancel: Cancel,
+        entered: Arc<Notify>,
+        go: Arc<Notify>,
+        task: tokio::task::JoinHandle<io::Result<()>>,
+    }
+
+    /// `/` answers at once, `/slow` when it is told to.
+    async fn served(limits: ServeLimits) -> Served {
+        let (entered, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (enter, wait) = (Arc::clone(&entered), Arc::clone(&go));
+        let slow = get(move || async move {
+            enter.notify_one();
+            wait.notified().await;
+            "late"
+        });
+        let router = Router::new().route("/", get(async || "hello")).route("/slow", slow);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let cancel = Cancel::new();
+        let stop = cancel.clone();
+        let task = tokio::spawn(async move { serve(listener, router, limits, &stop).await });
+        Served { address, cancel, entered, go, task }
+    }
+
+    async fn ended(served: Served) {
+        tokio::time::timeout(PATIENCE, served.task).await.unwrap().unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_carries_several_requests_and_one_under_way_is_answered_at_the_end() {
+        let served = served(ServeLimits { grace: PATIENCE, ..ServeLimits::default() }).await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        for _ in 0..2 {
+            stream.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+            assert!(answer(&mut stream, "hello").await.starts_with("HTTP/1.1 200 OK"));
+        }
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        served.entered.notified().await;
+        served.cancel.cancel();
+        served.go.notify_one();
+        answer(&mut stream, "late").await;
+        let address = served.address;
+        ended(served).await;
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_is_let_go_and_makes_room() {
+        let limits = ServeLimits { connections: 1, head: Duration::from_millis(50), ..ServeLimits::default() };
+        let served = served(limits).await;
+        let mut silent = TcpStream::connect(served.address).await.unwrap();
+        let mut next = TcpStream::connect(served.address).await.unwrap();
+        next.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        tokio::time::timeout(PATIENCE, answer(&mut next, "hello")).await.unwrap();
+        let mut rest = Vec::new();
+        tokio::time::timeout(PATIENCE, silent.read_to_end(&mut rest)).await.unwrap().unwrap();
+        served.cancel.cancel();
+        ended(served).await;
+    }
+
+    #[tokio::test]
+    async fn a_request_that_never_ends_does_not_keep_the_process() {
+        let served = served(ServeLimits { grace: Duration::from_millis(50), ..ServeLimits::default() }).await;
+        let mut stream = TcpStream::connect(served.address).await.unwrap();
+        stream.write_all(b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        served.entered.notified().await;
+        served.cancel.cancel();
+        ended(served).await;
+    }
 }

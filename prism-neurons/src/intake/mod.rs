@@ -4,6 +4,8 @@
 //! nonce, quota, the bundle itself (read, never run), then one transaction that spends the nonce and accepts. A request whose
 //! signature is good spends its nonce, accepted or not, so that nobody can have it refused twice; anything before leaves no
 //! trace.
+#[cfg(test)]
+mod bundle_tests;
 mod error;
 mod precheck;
 mod registered;
@@ -22,20 +24,27 @@ use crate::{
     deadline::within,
     store::{
         Store,
-        intake::{Acceptance, Arrival},
+        intake::{Arrival, NotAccepted},
     },
     wire::{Accepted, MAX_BODY_BYTES},
 };
 use axum::{body::Body, extract::Request};
 use prism_chain::request::RequestError;
 use prism_core::{
-    Artifacts, ChainView, Clock, Digest, Error, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt,
-    submission::SubmissionStatus,
+    Artifacts, ChainView, Clock, Digest, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt, submission::SubmissionStatus,
 };
 use registered::Registered;
 use request::{Claim, Head, read_body};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
+
+/// How often expired nonces are forgotten.
+const PURGE: Duration = Duration::from_secs(60);
+/// How many of them at a time.
+const PURGE_MOST: u32 = 10_000;
 
 /// How much is taken in.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,6 +96,8 @@ struct Inner {
     parts: IntakeParts,
     registered: Registered,
     permits: Semaphore,
+    /// When expired nonces were last forgotten, on the clock's monotonic time.
+    purged: Mutex<Duration>,
 }
 
 impl Intake {
@@ -95,7 +106,8 @@ impl Intake {
     pub fn new(parts: IntakeParts) -> Self {
         let registered = Registered::new(Arc::clone(&parts.chain), parts.netuid, Arc::clone(&parts.clock));
         let permits = Semaphore::new(parts.limits.concurrent);
-        Self(Arc::new(Inner { parts, registered, permits }))
+        let purged = Mutex::new(parts.clock.monotonic());
+        Self(Arc::new(Inner { parts, registered, permits, purged }))
     }
 
     /// Takes one request in.
@@ -109,6 +121,7 @@ impl Intake {
         let head = Head { method: head.method, uri: head.uri, headers: head.headers };
         let work = async {
             let body = read_body(&head.headers, body, most).await?;
+            self.purge().await?;
             self.take(&head, &body).await
         };
         let answer = within(&*self.0.parts.clock, deadline, work).await;
@@ -129,9 +142,9 @@ impl Intake {
             return Err(RequestError::NonceReused.into());
         }
         let would_refuse = parts.store.would_refuse(hotkey, Digest::of(&claim.bundle), parts.limits.quota).await?;
-        if let Some(refused) = would_refuse {
+        if let Some(why) = would_refuse {
             self.spend(&claim).await?;
-            return Err(refusal_of(refused));
+            return Err(not_accepted(why));
         }
         let kind = match parts.precheck.check(&claim.bundle).await {
             Ok(kind) => kind,
@@ -155,14 +168,25 @@ impl Intake {
             quota: parts.limits.quota,
             received_at: now,
         };
-        match parts.store.accept(arrival).await? {
-            Acceptance::Accepted(record) => {
-                let id = record.submission.id;
-                tracing::info!(submission = %id, %hotkey, ?kind, "submission accepted");
-                Ok(Accepted { id, hotkey, kind, status: SubmissionStatus::Pending })
+        let record = parts.store.accept(arrival).await?.map_err(not_accepted)?;
+        let id = record.submission.id;
+        tracing::info!(submission = %id, %hotkey, ?kind, "submission accepted");
+        Ok(Accepted { id, hotkey, kind, status: SubmissionStatus::Pending })
+    }
+
+    /// Forgets nonces whose requests are stale anyway, now and then.
+    async fn purge(&self) -> Result<(), IntakeError> {
+        let parts = &self.0.parts;
+        let now = parts.clock.monotonic();
+        {
+            let mut purged = self.0.purged.lock().unwrap_or_else(PoisonError::into_inner);
+            if now.saturating_sub(*purged) < PURGE {
+                return Ok(());
             }
-            refused => Err(refusal_of(refused)),
+            *purged = now;
         }
+        parts.store.purge_nonces(parts.clock.now(), PURGE_MOST).await?;
+        Ok(())
     }
 
     async fn spend(&self, claim: &Claim) -> Result<(), IntakeError> {
@@ -175,11 +199,10 @@ impl Intake {
     }
 }
 
-fn refusal_of(acceptance: Acceptance) -> IntakeError {
-    match acceptance {
-        Acceptance::NonceReused => RequestError::NonceReused.into(),
-        Acceptance::Duplicate(id) => IntakeError::Duplicate(id),
-        Acceptance::QuotaExhausted { quota } => IntakeError::Quota { quota },
-        Acceptance::Accepted(_) => IntakeError::Check(Error::bug("an acceptance was taken for a refusal")),
+fn not_accepted(why: NotAccepted) -> IntakeError {
+    match why {
+        NotAccepted::NonceReused => RequestError::NonceReused.into(),
+        NotAccepted::Duplicate(id) => IntakeError::Duplicate(id),
+        NotAccepted::QuotaExhausted { quota } => IntakeError::Quota { quota },
     }
 }

@@ -12,13 +12,19 @@ const AGAIN: Duration = Duration::from_secs(1);
 const DEADLINE: Duration = Duration::from_secs(6);
 
 /// The registered hotkeys, read again when they are old or somebody is missing. Requests that come meanwhile wait for one
-/// reading.
+/// reading, and share its failure.
 #[derive(Debug)]
 pub(super) struct Registered {
     chain: Arc<dyn ChainView>,
     netuid: Netuid,
     clock: Arc<dyn Clock>,
-    last: Mutex<Option<Reading>>,
+    last: Mutex<Last>,
+}
+
+#[derive(Debug, Default)]
+struct Last {
+    reading: Option<Reading>,
+    failed_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -30,19 +36,31 @@ struct Reading {
 
 impl Registered {
     pub(super) fn new(chain: Arc<dyn ChainView>, netuid: Netuid, clock: Arc<dyn Clock>) -> Self {
-        Self { chain, netuid, clock, last: Mutex::new(None) }
+        Self { chain, netuid, clock, last: Mutex::default() }
     }
 
     /// The finalized block at which the hotkey is registered.
     pub(super) async fn check(&self, hotkey: Hotkey) -> Result<Block, IntakeError> {
         let mut last = self.last.lock().await;
-        let age = last.as_ref().map(|reading| self.clock.monotonic().saturating_sub(reading.at));
-        let known = last.as_ref().is_some_and(|reading| reading.hotkeys.contains(&hotkey));
-        let good = age.is_some_and(|age| if known { age < FRESH } else { age < AGAIN });
+        let since = |at: Duration| self.clock.monotonic().saturating_sub(at);
+        let good = last
+            .reading
+            .as_ref()
+            .is_some_and(|reading| since(reading.at) < if reading.hotkeys.contains(&hotkey) { FRESH } else { AGAIN });
         if !good {
-            *last = Some(self.read().await.map_err(IntakeError::Chain)?);
+            if last.failed_at.is_some_and(|at| since(at) < AGAIN) {
+                let text = "chain could not be read a moment ago";
+                return Err(IntakeError::Chain(Error::new(Kind::Unavailable, Fault::Infrastructure, text)));
+            }
+            match self.read().await {
+                Ok(reading) => *last = Last { reading: Some(reading), failed_at: None },
+                Err(error) => {
+                    last.failed_at = Some(self.clock.monotonic());
+                    return Err(IntakeError::Chain(error));
+                }
+            }
         }
-        match last.as_ref() {
+        match last.reading.as_ref() {
             Some(reading) if reading.hotkeys.contains(&hotkey) => Ok(reading.block),
             _ => Err(IntakeError::Unregistered { hotkey, netuid: self.netuid }),
         }

@@ -21,6 +21,7 @@ use prism_core::{
     submission::SubmissionKind,
     testing::fakes::{FakeChain, ManualClock},
 };
+use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use tower::ServiceExt;
@@ -126,8 +127,7 @@ impl Bench {
             validator: Some(validator.hotkey()),
             limits,
         });
-        let api =
-            Api { intake, store: store.clone(), chain: Arc::clone(&chain) as _, clock: Arc::new(clock.clone()) };
+        let api = Api { intake, store: store.clone(), chain: Arc::clone(&chain) as _, clock: Arc::new(clock.clone()) };
         let router = router(api);
         Self { alice, bob, mallory, validator, chain, clock, store, artifacts, router, _folder: folder }
     }
@@ -321,11 +321,10 @@ async fn a_replayed_request_is_refused_within_its_window_and_after() {
     assert!(message.contains("as submission"), "{message}");
     // The nonce is forgotten only when the timestamp is stale anyway.
     bench.clock.advance(Duration::from_secs(300));
-    bench.store.purge_nonces(bench.clock.now(), 100).await.unwrap();
     refused(&bench.submit(&good).await, 409, "request.nonce");
     bench.clock.advance(Duration::from_secs(400));
-    bench.store.purge_nonces(bench.clock.now(), 100).await.unwrap();
     refused(&bench.submit(&good).await, 401, "request.stale");
+    assert!(!bench.store.is_spent(bench.alice.hotkey(), "n1").await.unwrap(), "forgotten when its time was over");
     // The same bundle of another hotkey is another submission: identity is settled later, by precedence.
     bench.accept(&bench.request(&bench.bob, "n1", b"bundle")).await;
     assert_eq!(bench.stored().await, (2, 1));
@@ -365,17 +364,23 @@ async fn without_the_chain_nothing_is_accepted_and_the_same_request_works_later(
     let bench = Bench::new().await;
     let good = bench.request(&bench.alice, "n1", b"bundle");
     bench.chain.off.store(true, Ordering::SeqCst);
-    let response = bench.call(
-        Request::post("/v1/submissions").body(Body::from(serde_json::to_vec(&good).unwrap())).unwrap(),
-    );
+    let response =
+        bench.call(Request::post("/v1/submissions").body(Body::from(serde_json::to_vec(&good).unwrap())).unwrap());
     let response = response.await;
     assert_eq!(response.headers()["retry-after"], "10");
     let message = refused(&read(response).await, 503, "chain.unavailable");
     assert!(!message.contains("10.0.0.1"), "{message}");
     assert_eq!(bench.get::<crate::wire::Health>("/healthz").await.0, StatusCode::OK);
     let response = bench.call(Request::get("/readyz").body(Body::empty()).unwrap()).await;
-    assert_eq!(read(response).await, (StatusCode::SERVICE_UNAVAILABLE, b"{\"status\":\"chain can't be read\"}".to_vec()));
+    assert_eq!(
+        read(response).await,
+        (StatusCode::SERVICE_UNAVAILABLE, b"{\"status\":\"chain can't be read\"}".to_vec())
+    );
+    let asked = bench.chain.reads.load(Ordering::SeqCst);
+    refused(&bench.submit(&good).await, 503, "chain.unavailable");
+    assert_eq!(bench.chain.reads.load(Ordering::SeqCst), asked, "many requests share one failure");
     bench.chain.off.store(false, Ordering::SeqCst);
+    bench.clock.advance(Duration::from_secs(1));
     bench.accept(&good).await;
 }
 
@@ -460,6 +465,55 @@ async fn more_requests_than_fit_are_told_to_come_back_and_slow_ones_are_let_go()
     bench.clock.advance(Duration::from_secs(31));
     refused(&slow.await, 408, "request.deadline");
     bench.accept(&bench.request(&bench.alice, "n1", b"bundle")).await;
+}
+
+/// Requests of any shape: pieces of good ones, put together wrongly.
+fn any_request() -> impl Strategy<Value = (Vec<(String, String)>, Vec<u8>)> {
+    let name = prop::sample::select(vec![
+        HEADER_HOTKEY,
+        HEADER_NONCE,
+        HEADER_SIGNATURE,
+        HEADER_TIMESTAMP,
+        HEADER_NAME,
+        btauth::HEADER_VERSION,
+        btauth::HEADER_HOTKEY,
+        btauth::HEADER_NONCE,
+        btauth::HEADER_RECEIVER,
+        "content-type",
+        "content-length",
+    ]);
+    let value = prop_oneof![
+        Just(keypair("Alice").hotkey().ss58()),
+        Just("1".to_owned()),
+        Just("application/json".to_owned()),
+        Just("ab".repeat(64)),
+        "[ -~]{0,40}",
+    ];
+    let header = (name.prop_map(str::to_owned), value);
+    let body = prop_oneof![
+        prop::collection::vec(any::<u8>(), 0..200),
+        r#"\{"hotkey":"5[a-zA-Z]{47}","code":"[A-Za-z=]{0,9}","timestamp":[0-9]{1,20}\}"#.prop_map(String::into_bytes),
+    ];
+    (prop::collection::vec(header, 0..8), body)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_request_without_a_signature_gets_further_than_a_refusal_of_the_miners_fault((headers, body) in any_request()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let bench = Bench::new().await;
+            let mut request = Request::post("/v1/submissions");
+            for (name, value) in headers {
+                request = request.header(name, value);
+            }
+            let (status, body) = read(bench.call(request.body(Body::from(body)).unwrap()).await).await;
+            let refused: Refused = serde_json::from_slice(&body).unwrap();
+            assert!(status.is_client_error() && refused.error.fault == "miner", "{status} {refused:?}");
+            assert_eq!(bench.stored().await, (0, 0));
+        });
+    }
 }
 
 #[tokio::test]

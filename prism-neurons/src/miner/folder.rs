@@ -21,9 +21,10 @@ fn collect(folder: &Path, prefix: &str, files: &mut BTreeMap<String, String>) ->
     for entry in fs::read_dir(folder).map_err(|e| unreadable(folder, e))? {
         let entry = entry.map_err(|e| unreadable(folder, e))?;
         let path = entry.path();
-        let name = entry.file_name().into_string().map_err(|_| {
-            Error::invalid(format!("file name {} is not UTF-8", path.display()))
-        })?;
+        let name = entry
+            .file_name()
+            .into_string()
+            .map_err(|_| Error::invalid(format!("file name {} is not UTF-8", path.display())))?;
         let name = format!("{prefix}{name}");
         let kind = entry.file_type().map_err(|e| unreadable(&path, e))?;
         if kind.is_dir() {

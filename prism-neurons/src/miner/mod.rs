@@ -102,7 +102,8 @@ impl Miner {
             return Err(address());
         }
         // A redirect could lead a signed body elsewhere.
-        let http = Client::builder().connect_timeout(CONNECT).timeout(ANSWER).redirect(reqwest::redirect::Policy::none());
+        let http =
+            Client::builder().connect_timeout(CONNECT).timeout(ANSWER).redirect(reqwest::redirect::Policy::none());
         let http = http.build().map_err(|source| MinerError::Unreachable { address: validator.clone(), source })?;
         Ok(Self { signer, clock, validator, http })
     }
@@ -114,8 +115,7 @@ impl Miner {
     pub async fn sign(&self, bundle: &[u8], name: Option<&str>) -> Result<SubmissionRequest, MinerError> {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(MinerError::Nonce)?;
-        let request =
-            Unsigned::new(self.signer.hotkey(), hex::encode(nonce), self.clock.now(), Digest::of(bundle));
+        let request = Unsigned::new(self.signer.hotkey(), hex::encode(nonce), self.clock.now(), Digest::of(bundle));
         let signature = self.signer.sign(request.line().as_bytes()).await?;
         Ok(SubmissionRequest {
             hotkey: request.hotkey.ss58(),

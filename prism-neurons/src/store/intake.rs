@@ -36,16 +36,14 @@ pub struct Arrival {
     pub received_at: SystemTime,
 }
 
-/// What became of an arrival.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Acceptance {
-    /// Accepted: a row in the intake, and the nonce is spent.
-    Accepted(ArrivalRecord),
-    /// The nonce was used before. Nothing changed.
+/// Why an arrival was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAccepted {
+    /// The nonce was used before.
     NonceReused,
-    /// The same hotkey sent the same bytes before. The nonce is spent.
+    /// The same hotkey sent the same bytes before.
     Duplicate(SubmissionId),
-    /// The hotkey has sent as many as it may. The nonce is spent.
+    /// The hotkey has sent as many as it may.
     QuotaExhausted {
         /// How many it may send.
         quota: u32,
@@ -85,17 +83,18 @@ impl ArrivalRecord {
 const COLUMNS: &str = "arrival, hotkey, name, kind, archive, bytes, block, received_at";
 
 impl Store {
-    /// Accepts a request or says why not: nonce, duplicate, quota and the new row in one transaction.
+    /// Accepts a request or says why not: nonce, duplicate, quota and the new row in one transaction. The nonce is spent
+    /// either way.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn accept(&self, arrival: Arrival) -> Result<Acceptance, StoreError> {
+    pub async fn accept(&self, arrival: Arrival) -> Result<Result<ArrivalRecord, NotAccepted>, StoreError> {
         self.write(move |db| {
             if !spend(db, arrival.hotkey, &arrival.nonce, arrival.keep_nonce_until)? {
-                return Ok(Acceptance::NonceReused);
+                return Ok(Err(NotAccepted::NonceReused));
             }
             if let Some(refused) = refusal(db, arrival.hotkey, arrival.archive, arrival.quota)? {
-                return Ok(refused);
+                return Ok(Err(refused));
             }
             let cohort = first(db, OPEN_COHORT, [], |row| row.number::<i64>("number"))?;
             let id = bundle_id(arrival.hotkey, arrival.archive);
@@ -114,9 +113,7 @@ impl Store {
                 millis(arrival.received_at),
             ];
             execute(db, sql, values)?;
-            by_id(db, id)?
-                .map(Acceptance::Accepted)
-                .ok_or_else(|| StoreError::NotFound { what: "arrival", id: id.to_string() })
+            by_id(db, id)?.map(Ok).ok_or_else(|| StoreError::NotFound { what: "arrival", id: id.to_string() })
         })
         .await
     }
@@ -131,7 +128,7 @@ impl Store {
         hotkey: Hotkey,
         archive: Digest,
         quota: u32,
-    ) -> Result<Option<Acceptance>, StoreError> {
+    ) -> Result<Option<NotAccepted>, StoreError> {
         self.read(move |db| refusal(db, hotkey, archive, quota)).await
     }
 
@@ -158,20 +155,15 @@ impl Store {
 
 const OPEN_COHORT: &str = "SELECT number FROM cohorts WHERE status = 'open'";
 
-fn refusal(
-    db: &Connection,
-    hotkey: Hotkey,
-    archive: Digest,
-    quota: u32,
-) -> Result<Option<Acceptance>, StoreError> {
+fn refusal(db: &Connection, hotkey: Hotkey, archive: Digest, quota: u32) -> Result<Option<NotAccepted>, StoreError> {
     let id = bundle_id(hotkey, archive);
     let known = "SELECT 1 FROM submissions WHERE id = ?1 UNION ALL SELECT 1 FROM intake WHERE id = ?1";
     if first(db, known, [id.to_string()], |_| Ok(()))?.is_some() {
-        return Ok(Some(Acceptance::Duplicate(id)));
+        return Ok(Some(NotAccepted::Duplicate(id)));
     }
     let sql = format!("SELECT count(*) AS n FROM intake WHERE hotkey = ?1 AND cohort IS ({OPEN_COHORT})");
     let sent: Option<u32> = first(db, &sql, [hotkey.ss58()], |row| row.number("n"))?;
-    Ok((sent.unwrap_or(0) >= quota).then_some(Acceptance::QuotaExhausted { quota }))
+    Ok((sent.unwrap_or(0) >= quota).then_some(NotAccepted::QuotaExhausted { quota }))
 }
 
 /// Precedence doesn't count in the id.

@@ -20,6 +20,8 @@ pub mod artifacts;
 pub mod boards;
 pub mod cohorts;
 mod column;
+#[cfg(test)]
+mod conformance;
 mod error;
 pub mod families;
 pub mod intake;
@@ -66,6 +68,8 @@ struct Inner {
     readers: Option<Arc<Readers>>,
     /// Held as long as the store is open: one process writes.
     _lock: Option<File>,
+    #[cfg(test)]
+    writes_left: std::sync::atomic::AtomicI64,
 }
 
 #[derive(Debug)]
@@ -89,7 +93,7 @@ impl Store {
         prepare(&db)?;
         migrate::migrate(&mut db)?;
         let readers = Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) };
-        Ok(Self(Arc::new(Inner { writer: spawn_writer(db)?, readers: Some(Arc::new(readers)), _lock: Some(lock) })))
+        Self::over(db, Some(Arc::new(readers)), Some(lock))
     }
 
     /// A store that is gone when its last clone is: for tests, examples and one-shot commands.
@@ -100,7 +104,23 @@ impl Store {
         let mut db = Connection::open_in_memory()?;
         prepare(&db)?;
         migrate::migrate(&mut db)?;
-        Ok(Self(Arc::new(Inner { writer: spawn_writer(db)?, readers: None, _lock: None })))
+        Self::over(db, None, None)
+    }
+
+    fn over(db: Connection, readers: Option<Arc<Readers>>, lock: Option<File>) -> Result<Self, StoreError> {
+        Ok(Self(Arc::new(Inner {
+            writer: spawn_writer(db)?,
+            readers,
+            _lock: lock,
+            #[cfg(test)]
+            writes_left: std::sync::atomic::AtomicI64::new(i64::MAX),
+        })))
+    }
+
+    /// Lets this many transactions happen and then no more, as if the process had been killed.
+    #[cfg(test)]
+    pub(crate) fn die_after(&self, writes: i64) {
+        self.0.writes_left.store(writes, std::sync::atomic::Ordering::SeqCst);
     }
 
     /// One transaction that may write. Once it is queued it happens, even if the future is dropped.
@@ -109,6 +129,10 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Transaction<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        #[cfg(test)]
+        if self.0.writes_left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) <= 0 {
+            return Err(StoreError::Closed);
+        }
         self.send(TransactionBehavior::Immediate, work).await
     }
 

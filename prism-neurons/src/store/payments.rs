@@ -171,6 +171,19 @@ impl Store {
         self.read(|db| first(db, IN_FLIGHT, [], ReceiptRecord::from_row)).await
     }
 
+    /// The receipt that was begun last.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn newest_receipt(&self) -> Result<Option<ReceiptRecord>, StoreError> {
+        self.read(|db| {
+            let sql =
+                "SELECT attempt, receipt FROM receipts ORDER BY epoch DESC, created_at DESC, attempt DESC LIMIT 1";
+            first(db, sql, [], ReceiptRecord::from_row)
+        })
+        .await
+    }
+
     /// The receipts of an epoch, oldest first.
     ///
     /// # Errors

@@ -99,16 +99,16 @@ impl Store {
         self.write(|db| execute(db, "UPDATE runs SET status = 'pending' WHERE status = 'running'", [])).await
     }
 
-    /// Starts a pending run. Says which attempt this is, from 1.
+    /// Starts a run that is due, also one that a worker was dropped from. Says which attempt this is, from 1.
     ///
     /// # Errors
-    /// `State` when it is not pending.
+    /// `State` when it is done or abandoned.
     pub async fn start_run(&self, task: TaskId, now: SystemTime) -> Result<u32, StoreError> {
         self.write(move |db| {
             let sql = "UPDATE runs SET status = 'running', attempts = attempts + 1, started_at = ?2
-                       WHERE task = ?1 AND status = 'pending'";
+                       WHERE task = ?1 AND status IN ('pending', 'running')";
             let moved = execute(db, sql, params![task.to_string(), millis(now)])?;
-            moved_one(db, moved, task, "pending")?;
+            moved_one(db, moved, task, "due")?;
             let sql = "SELECT attempts FROM runs WHERE task = ?1";
             let attempts = first(db, sql, [task.to_string()], |row| row.number("attempts"))?;
             attempts.ok_or_else(|| StoreError::NotFound { what: "run", id: task.to_string() })

@@ -211,8 +211,8 @@ impl Store {
         .await
     }
 
-    /// Puts held submissions back to pending, into the open cohort: all that one rule holds, because what was missing is
-    /// there now. Says how many.
+    /// Puts submissions that one rule holds, or that failed by it, back to pending and into the open cohort: what was
+    /// missing is there now, or this machine is well again. Says how many.
     ///
     /// # Errors
     /// `NotFound` while no cohort is open.
@@ -221,7 +221,7 @@ impl Store {
         self.write(move |db| {
             let cohort = open_cohort(db)?.number;
             let sql = "UPDATE submissions SET status = 'pending', rule = NULL, reason = NULL, material = NULL,
-                       cohort = ?2, updated_at = ?3 WHERE status = 'held' AND rule = ?1";
+                       cohort = ?2, updated_at = ?3 WHERE status IN ('held', 'failed') AND rule = ?1";
             execute(db, sql, params![rule, int(cohort), millis(now)])
         })
         .await

@@ -1,7 +1,7 @@
 //! The way of a submission through the store, cut off at every place and taken up again.
 use super::{
     cohorts::{CohortStatus, Entrant, EntrantRole},
-    intake::{Acceptance, Arrival},
+    intake::{Arrival, NotAccepted},
     payments::AllocationRecord,
     policy::Policy,
     runs::RunStatus,
@@ -190,9 +190,12 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 1);
     // Killed while running: the attempt stays counted.
     assert_eq!(store.step().recover_runs().await.unwrap(), 1);
+    assert_eq!(store.step().recover_runs().await.unwrap(), 0);
     assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 2);
     let digest = store.step().finish_run(&evidence(&tasks[0]), now()).await.unwrap();
     assert_eq!(digest, Digest::of(&serde_json::to_vec(&evidence(&tasks[0])).unwrap()));
+    let again = store.step().start_run(tasks[0].id(), now()).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("run {} is done, not due", tasks[0].id()));
     let due = store.step().due_runs(1).await.unwrap();
     assert_eq!(due.iter().map(|run| &run.task).collect::<Vec<_>>(), [&tasks[1]]);
     store.step().start_run(tasks[1].id(), now()).await.unwrap();
@@ -271,6 +274,26 @@ async fn a_step_out_of_order_changes_nothing_and_names_the_state() {
 }
 
 #[tokio::test]
+async fn what_a_rule_held_is_released_into_the_open_cohort_and_nothing_else_is() {
+    let store = Store::in_memory().unwrap();
+    store.open_cohort(Block(1)).await.unwrap();
+    let all: Vec<Submission> = (1..=3).map(submission).collect();
+    let batch = Batch { submissions: all.clone(), next: Cursor("3".into()) };
+    store.take_in("http", batch, now()).await.unwrap();
+    let hold = async |one: &Submission, status, rule: &str| {
+        store.refuse(one.id, status, None, Reason::new(rule, "why"), vec![], now()).await.unwrap();
+    };
+    hold(&all[0], SubmissionStatus::Held, "sandbox.none").await;
+    hold(&all[1], SubmissionStatus::Held, "review.hold").await;
+    hold(&all[2], SubmissionStatus::Rejected, "sandbox.none").await;
+    store.close_cohort(1, Block(2), None).await.unwrap();
+    assert_eq!(store.release("sandbox.none", now()).await.unwrap(), 1);
+    let released = store.submission(all[0].id).await.unwrap().unwrap();
+    assert_eq!((released.status, released.cohort, released.reason), (SubmissionStatus::Pending, 2, None));
+    assert_eq!(store.unexamined(9).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn an_examination_for_a_family_that_nobody_founded_is_refused_whole() {
     let store = Store::in_memory().unwrap();
     store.open_cohort(Block(1)).await.unwrap();
@@ -286,23 +309,23 @@ async fn an_examination_for_a_family_that_nobody_founded_is_refused_whole() {
 async fn acceptance_spends_the_nonce_and_keeps_the_row_or_does_neither() {
     let store = Store::in_memory().unwrap();
     store.open_cohort(Block(1)).await.unwrap();
-    let Acceptance::Accepted(first) = store.accept(arrival(ALICE, "n1", b"a")).await.unwrap() else { panic!() };
+    let first = store.accept(arrival(ALICE, "n1", b"a")).await.unwrap().unwrap();
     assert_eq!((first.arrival, first.submission.precedence.block), (1, Block(7)));
-    assert_eq!(store.accept(arrival(ALICE, "n1", b"b")).await.unwrap(), Acceptance::NonceReused);
+    assert_eq!(store.accept(arrival(ALICE, "n1", b"b")).await.unwrap(), Err(NotAccepted::NonceReused));
     let twice = store.accept(arrival(ALICE, "n2", b"a")).await.unwrap();
-    assert_eq!(twice, Acceptance::Duplicate(first.submission.id));
+    assert_eq!(twice, Err(NotAccepted::Duplicate(first.submission.id)));
     // A request that saw an older head, and came later, keeps its later place.
     let late = Arrival { block: Block(6), ..arrival(BOB, "n1", b"a") };
-    let Acceptance::Accepted(late) = store.accept(late).await.unwrap() else { panic!() };
+    let late = store.accept(late).await.unwrap().unwrap();
     assert!(late.submission.precedence > first.submission.precedence);
     for code in [b"b", b"c"] {
         let nonce = format!("{code:?}");
-        assert!(matches!(store.accept(arrival(ALICE, &nonce, code)).await.unwrap(), Acceptance::Accepted(_)));
+        store.accept(arrival(ALICE, &nonce, code)).await.unwrap().unwrap();
     }
     let full = store.accept(arrival(ALICE, "n9", b"d")).await.unwrap();
-    assert_eq!(full, Acceptance::QuotaExhausted { quota: 3 });
+    assert_eq!(full, Err(NotAccepted::QuotaExhausted { quota: 3 }));
     store.close_cohort(1, Block(8), None).await.unwrap();
-    assert!(matches!(store.accept(arrival(ALICE, "n10", b"d")).await.unwrap(), Acceptance::Accepted(_)));
+    store.accept(arrival(ALICE, "n10", b"d")).await.unwrap().unwrap();
     assert_eq!(store.arrivals_after(0, 99).await.unwrap().len(), 5);
 }
 

@@ -214,12 +214,17 @@ impl ValidatorBuilder {
         need(self.cohorts.blocks > 0, "`cohorts.blocks` is 0, so that no cohort would ever be open");
         need(!matches!(&self.baselines, Some(b) if b.is_empty()), "no `baselines` to compare with");
         let native = self.trainers.iter().any(|trainer| trainer.info().native);
-        need(self.trainers.is_empty() || native, "no `trainer` takes native architectures, and the baselines are native");
+        need(
+            self.trainers.is_empty() || native,
+            "no `trainer` takes native architectures, and the baselines are native",
+        );
         let mut names: Vec<&str> = self.sources.iter().map(|source| source.name()).collect();
         names.sort_unstable();
         need(names.windows(2).all(|pair| pair.first() != pair.last()), "two sources share a name, and so their cursor");
         if self.policy.score.requires_confirmation() && matches!(self.cohorts.seed, SeedRule::Fixed(_)) {
-            wrong.push("a fixed seed and a policy that requires confirmation: the second cohort confirms nothing".into());
+            wrong.push(
+                "a fixed seed and a policy that requires confirmation: the second cohort confirms nothing".into(),
+            );
         }
         if let Err(error) = self.policy.check() {
             wrong.push(error.to_string());

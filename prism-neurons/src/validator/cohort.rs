@@ -4,8 +4,10 @@ use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
 };
-use prism_core::{Block, Finite, Kind, Result, Seed,
-    submission::{Precedence, SubmissionKind},
+use prism_core::{
+    Block, Finite, Kind, Result, Seed, SubmissionId,
+    evidence::Estimate,
+    submission::{Precedence, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
 use std::collections::BTreeSet;
@@ -43,6 +45,16 @@ impl Validator {
         let head = self.0.chain.head().await?;
         self.0.store.open_cohort(head.finalized).await?;
         Ok(())
+    }
+
+    /// Whether closing the open cohort would measure anybody: a submission of it, or a winner who waits for confirmation.
+    pub(super) async fn has_entrants(&self) -> Result<bool> {
+        let open = self.0.store.open_cohort(self.0.chain.head().await?.finalized).await?;
+        if !self.0.store.submissions(Some(open.number), Some(SubmissionStatus::Pending), 1).await?.is_empty() {
+            return Ok(true);
+        }
+        let (margin, z) = frontier_numbers(&self.policy_in_force().await?)?;
+        Ok(!self.unconfirmed(margin, z).await?.is_empty())
     }
 
     /// Closes the open cohort at the finalized head.
@@ -113,7 +125,21 @@ impl Validator {
         Ok(reading.policy)
     }
 
-    /// The published baselines, and the title holders: whoever was credited on the frontier.
+    /// Whoever showed an advantage in the newest settled cohort that counts only once it is confirmed in the next.
+    async fn unconfirmed(&self, margin: Finite, z: Finite) -> Result<Vec<SubmissionId>> {
+        let cohorts = self.0.store.cohorts(64).await?;
+        let Some(last) = cohorts.into_iter().find(|cohort| cohort.settled_at.is_some()) else { return Ok(Vec::new()) };
+        let ahead = |advantage: &Estimate| {
+            let mean = advantage.mean.get();
+            mean > margin.get() && mean >= z.get() * advantage.standard_error.get()
+        };
+        let cards = self.0.store.cards(last.number).await?;
+        let unconfirmed = cards.into_iter().filter(|card| !card.eligible && card.total.is_some());
+        let ahead = unconfirmed.filter(|card| card.tracks.values().any(|track| ahead(&track.advantage)));
+        Ok(ahead.map(|card| card.submission).collect())
+    }
+
+    /// The published baselines, the title holders (whoever was credited on the frontier), and who is to be confirmed.
     async fn others(&self, policy: &Policy) -> Result<Vec<Entrant>> {
         let mut others = Vec::new();
         for family in self.published_families().await? {
@@ -128,9 +154,10 @@ impl Validator {
         }
         let (margin, z) = frontier_numbers(policy)?;
         let frontier = self.0.store.standings().await?.frontier(margin, z);
-        let holders: BTreeSet<_> = frontier.iter().map(|increment| increment.showing.submission).collect();
-        for holder in holders {
-            if let Some(entrant) = self.0.store.last_entry(holder).await? {
+        let mut again: BTreeSet<_> = frontier.iter().map(|increment| increment.showing.submission).collect();
+        again.extend(self.unconfirmed(margin, z).await?);
+        for submission in again {
+            if let Some(entrant) = self.0.store.last_entry(submission).await? {
                 others.push(Entrant { role: EntrantRole::Incumbent, ..entrant });
             }
         }

@@ -9,10 +9,8 @@ use crate::store::{
 };
 use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask,
-    artifacts::ArtifactsExt,
-    observer::Event,
-    trainer::Surroundings,
+    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask, artifacts::ArtifactsExt,
+    observer::Event, trainer::Surroundings,
 };
 use prism_eval::{
     plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},

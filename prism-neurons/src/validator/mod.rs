@@ -17,6 +17,8 @@ mod examine;
 mod pay;
 mod settle;
 mod take_in;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use baseline::Baseline;
 pub use builder::{BuildError, ValidatorBuilder};
@@ -26,7 +28,7 @@ pub use evaluate::RetryRule;
 use crate::store::Store;
 use prism_core::{
     Artifacts, Cancel, ChainView, Clock, MechanismId, Netuid, Observer, Result, Reviewer, RewardPolicy, Scorer,
-    SubmissionSource, Trainer, WeightSetter, plan::DataRef,
+    SubmissionSource, Trainer, WeightSetter, plan::DataRef, receipt::Stage,
 };
 use prism_eval::policy::PrismPolicy;
 use std::{sync::Arc, time::Duration};
@@ -96,16 +98,26 @@ impl Validator {
     pub async fn run_cohort(&self, cancel: &Cancel) -> Result<()> {
         self.start().await?;
         while self.take_in_step().await? || self.examine_step(cancel).await? {}
-        self.close_now().await?;
+        // Nothing to measure, or a restart that finds its cohort on the way.
+        if self.has_entrants().await? {
+            self.close_now().await?;
+        }
         while self.store().unsettled_cohort().await?.is_some() {
             if !self.cohort_step().await? && !self.evaluate_step(cancel).await? && !self.settle_step().await? {
                 self.pause(cancel).await?;
             }
         }
-        while !self.pay_step().await?.is_done() {
+        // One vector: where epochs are short, the next one is due by the time that this has landed.
+        while !self.pay_step().await?.is_done() && !self.has_landed().await? {
             self.pause(cancel).await?;
         }
         Ok(())
+    }
+
+    /// Whether the newest weights were read back from the chain.
+    async fn has_landed(&self) -> Result<bool> {
+        let newest = self.store().newest_receipt().await?;
+        Ok(newest.is_some_and(|record| matches!(record.receipt.stage, Stage::ReadBack { .. })))
     }
 
     /// What a start owes: runs that were going on are pending again, the published families are on record, a cohort is
@@ -155,7 +167,11 @@ impl Validator {
         // Shorter than in the endless loop: somebody waits.
         futures::future::select(self.0.clock.sleep(PAUSE / 8), cancel.cancelled()).await;
         if cancel.is_cancelled() {
-            return Err(prism_core::Error::new(prism_core::Kind::Cancelled, prism_core::Fault::Policy, "validator stopped"));
+            return Err(prism_core::Error::new(
+                prism_core::Kind::Cancelled,
+                prism_core::Fault::Policy,
+                "validator stopped",
+            ));
         }
         Ok(())
     }

@@ -71,8 +71,7 @@ impl Validator {
         let previous = parts.store.last_allocation(epoch).await?.map(|record| record.allocation);
         let policy = self.last_policy().await?;
         let standings = parts.store.standings().await?;
-        let context =
-            RewardContext::new(head.finalized, epoch, &registered, previous.as_ref(), &policy.numbers);
+        let context = RewardContext::new(head.finalized, epoch, &registered, previous.as_ref(), &policy.numbers);
         let allocation = parts.reward.allocate(&standings, &context)?;
         let policy = parts.reward.name().to_owned();
         let record = AllocationRecord { epoch, block: head.finalized, policy, allocation };

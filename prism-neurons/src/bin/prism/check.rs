@@ -75,7 +75,6 @@ fn describe(examination: &Examination) -> serde_json::Value {
     })
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;

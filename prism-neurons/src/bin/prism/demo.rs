@@ -75,7 +75,8 @@ impl Demo {
         report.elapsed_seconds = start.elapsed().as_secs_f64();
         report.peak_rss_bytes = peak_rss_bytes();
         if self.json {
-            let text = serde_json::to_string_pretty(&report).map_err(|e| Error::bug("report is not JSON").because(e))?;
+            let text =
+                serde_json::to_string_pretty(&report).map_err(|e| Error::bug("report is not JSON").because(e))?;
             println!("{text}");
         } else {
             println!("{report}");
@@ -92,12 +93,7 @@ impl Demo {
     }
 
     /// Sends what a role sends; once more, word for word, if it replays.
-    async fn act(
-        &self,
-        subnet: &Subnet,
-        role: &Role,
-        progress: &Progress,
-    ) -> Result<Vec<(String, Hotkey, Sent)>> {
+    async fn act(&self, subnet: &Subnet, role: &Role, progress: &Progress) -> Result<Vec<(String, Hotkey, Sent)>> {
         let key = Keypair::from_uri(&subnet::miner_uri(role.name))?;
         let hotkey = key.hotkey();
         let miner = Miner::new(Arc::new(key), Arc::new(SystemClock::new()), subnet.http_url())?;
@@ -135,7 +131,10 @@ impl Demo {
             "a small budget, one seed per run and no confirmation in a second cohort: this shows that all is wired, \
              not which idea is better"
                 .to_owned(),
-            format!("the word {:?} stands in for the hash of a finalized block, so that the run can be repeated", self.seed),
+            format!(
+                "the word {:?} stands in for the hash of a finalized block, so that the run can be repeated",
+                self.seed
+            ),
         ];
         Ok(Report {
             submissions,

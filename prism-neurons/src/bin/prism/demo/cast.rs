@@ -33,7 +33,11 @@ pub(super) fn cast() -> Result<Vec<Role>> {
         role("gpt", &[("prism.yaml", FULL), ("model.graph.yaml", gpt)], true)?,
         role("rotary-shift", &[("prism.yaml", ARCHITECTURE), ("model.graph.yaml", better)], false)?,
         role("renamed-copy", &[("prism.yaml", ARCHITECTURE), ("model.graph.yaml", renamed)], false)?,
-        role("muon-recipe", &[("prism.yaml", RECIPE), ("recipe.yaml", include_str!("bundles/muon.recipe.yaml"))], false)?,
+        role(
+            "muon-recipe",
+            &[("prism.yaml", RECIPE), ("recipe.yaml", include_str!("bundles/muon.recipe.yaml"))],
+            false,
+        )?,
         role("python-gpt", &[("prism.yaml", PYTHON), ("src/model.py", include_str!("bundles/model.py"))], false)?,
     ];
     // A bundle that was cut off on its way.

@@ -70,7 +70,11 @@ impl fmt::Display for Report {
         self.curves(f)?;
         self.rewards(f)?;
         if let Some(receipt) = &self.receipt {
-            writeln!(f, "\nWeight receipt\n  {} in block {}, extrinsic {}", receipt.stage, receipt.block, receipt.extrinsic)?;
+            writeln!(
+                f,
+                "\nWeight receipt\n  {} in block {}, extrinsic {}",
+                receipt.stage, receipt.block, receipt.extrinsic
+            )?;
             writeln!(f, "  {}", receipt.history.join(" → "))?;
             writeln!(f, "  0x{}", receipt.hash)?;
         }
@@ -85,7 +89,8 @@ impl fmt::Display for Report {
 impl Report {
     fn scored(&self) -> Vec<&Entry> {
         let mut scored: Vec<&Entry> = self.submissions.iter().filter(|e| e.final_score.is_some()).collect();
-        scored.sort_by(|a, b| b.final_score.cmp(&a.final_score).then_with(|| a.name.cmp(&b.name)));
+        // Stable: who came first stands first among equals.
+        scored.sort_by_key(|entry| std::cmp::Reverse(entry.final_score));
         scored
     }
 
@@ -139,7 +144,7 @@ impl Report {
         if low > high {
             return Ok(());
         }
-        writeln!(f, "\nLearning curves: bits per byte on the next rows of the training stream, {high:.2} to {low:.2}")?;
+        writeln!(f, "\nLearning curves: bits per byte of the text, {high:.2} down to {low:.2}, step by step")?;
         for entry in scored {
             let values: Vec<f64> = entry.curve.iter().map(|p| p.bits_per_byte.get()).collect();
             let (Some(first), Some(last)) = (values.first(), values.last()) else { continue };

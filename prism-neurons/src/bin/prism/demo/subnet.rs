@@ -202,9 +202,14 @@ struct Folder(std::path::PathBuf);
 impl Folder {
     fn new() -> Result<Self> {
         let path = std::env::temp_dir().join(format!("prism-demo-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .map_err(|e| Error::new(prism_core::Kind::Unavailable, prism_core::Fault::Infrastructure,
-                format!("folder {} can't be made", path.display())).because(e))?;
+        std::fs::create_dir_all(&path).map_err(|e| {
+            Error::new(
+                prism_core::Kind::Unavailable,
+                prism_core::Fault::Infrastructure,
+                format!("folder {} can't be made", path.display()),
+            )
+            .because(e)
+        })?;
         Ok(Self(path))
     }
 }

@@ -1,0 +1,365 @@
+//! Whole cohorts over fakes: what becomes of everybody, and that a kill between any two transactions changes nothing of it.
+use super::*;
+use crate::{
+    intake::IntakeSource,
+    store::{
+        FileArtifacts,
+        intake::Arrival,
+        payments::AllocationRecord,
+        submissions::{Reason, SubmissionRecord},
+    },
+};
+use async_trait::async_trait;
+use prism_core::{
+    Block, Digest, Error, Evidence, Fault, Finite, Hotkey, Kind, ScoreCard, SubmissionId, Uid,
+    artifacts::ArtifactsExt,
+    plan::{RunRole, Subject},
+    score::Track,
+    submission::{SubmissionKind, SubmissionStatus},
+    testing::{
+        fakes::{FakeChain, ManualClock, RecordingSetter, Script, ScriptedTrainer},
+        sample,
+    },
+};
+use prism_eval::{bundle, graph::baselines};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+const NETUID: Netuid = Netuid(7);
+const VALIDATOR: Hotkey = Hotkey([100; 32]);
+const ALICE: Hotkey = Hotkey([1; 32]);
+const BOB: Hotkey = Hotkey([2; 32]);
+const CAROL: Hotkey = Hotkey([3; 32]);
+const DAVE: Hotkey = Hotkey([4; 32]);
+
+const RECIPE: &str = "recipe: prism.recipe/1\noptimizer: { kind: adamw, learning_rate: 0.003 }\n";
+const PYTHON: &str = "def build_model(ctx):\n    pass\n\ndef get_recipe(ctx):\n    return {}\n";
+
+/// Whoever sleeps lets the chain make a block.
+#[derive(Debug, Clone)]
+pub(crate) struct ChainClock {
+    pub(crate) chain: FakeChain,
+    pub(crate) time: ManualClock,
+}
+
+#[async_trait]
+impl Clock for ChainClock {
+    fn now(&self) -> SystemTime {
+        self.time.now()
+    }
+    fn monotonic(&self) -> Duration {
+        self.time.monotonic()
+    }
+    async fn sleep(&self, span: Duration) {
+        self.chain.next_block();
+        self.time.advance(span);
+        tokio::task::yield_now().await;
+    }
+}
+
+/// All that outlives a process: the chain and the disk.
+struct World {
+    chain: FakeChain,
+    clock: ChainClock,
+    folder: tempfile::TempDir,
+    setter: RecordingSetter,
+    trained: Arc<AtomicU64>,
+}
+
+/// What a cohort came to, but for the blocks at which things happened.
+#[derive(Debug, PartialEq)]
+struct End {
+    submissions: BTreeMap<Hotkey, (SubmissionStatus, Option<Reason>)>,
+    cards: Vec<ScoreCard>,
+    evidence: BTreeMap<SubmissionId, Vec<Evidence>>,
+    standings: Vec<(SubmissionId, Track, Finite)>,
+    allocation: prism_core::reward::Allocation,
+    weights: BTreeMap<Uid, u16>,
+    included: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        let chain = FakeChain::new(NETUID);
+        for hotkey in [VALIDATOR, ALICE, BOB, CAROL, DAVE] {
+            chain.register(hotkey, hotkey == VALIDATOR, 1);
+        }
+        // At the start of an epoch, so that the whole cohort is paid in it.
+        while chain.tip().block < Block(10) {
+            chain.next_block();
+        }
+        let clock = ChainClock { chain: chain.clone(), time: ManualClock::default() };
+        let setter = RecordingSetter::new(chain.clone(), VALIDATOR);
+        Self { chain, clock, folder: tempfile::tempdir().unwrap(), setter, trained: Arc::default() }
+    }
+
+    fn artifacts(&self) -> Arc<FileArtifacts> {
+        Arc::new(FileArtifacts::open(self.folder.path().join("artifacts")).unwrap())
+    }
+
+    fn store(&self) -> Store {
+        Store::open(self.folder.path().join("prism.db")).unwrap()
+    }
+
+    fn builder(&self, store: &Store, trainer: impl Trainer) -> ValidatorBuilder {
+        Validator::builder()
+            .subnet(NETUID, MechanismId(0))
+            .chain(self.chain.clone())
+            .source(IntakeSource::new(store.clone()))
+            .store(store.clone())
+            .artifacts(self.artifacts())
+            .trainer(trainer)
+            .weight_setter(self.setter.clone())
+            .clock(Arc::new(self.clock.clone()))
+            .policy(PrismPolicy::smoke())
+            .data(DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 })
+            .cohorts(CohortRule { blocks: 100, seed: SeedRule::Chain { delay: 2 } })
+            .retry(RetryRule { attempts: 3, pause: Duration::from_secs(1) })
+            .workers(2)
+    }
+
+    /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
+    fn trainer(&self) -> ScriptedTrainer {
+        let trained = Arc::clone(&self.trained);
+        let llama = resolved("llama");
+        ScriptedTrainer::new(move |task| {
+            trained.fetch_add(1, Ordering::SeqCst);
+            let Subject::Native { graph, .. } = task.subject else { panic!("no native task") };
+            let architecture = if graph == llama { 3.5 } else { 4.5 };
+            let end = if task.role == RunRole::Recipe { architecture - 0.5 } else { architecture };
+            Script::Shows(Box::new(sample::evidence(task, end)))
+        })
+    }
+
+    /// What came over HTTP before: accepted rows and kept bundles.
+    async fn submit(&self, store: &Store, hotkey: Hotkey, bundle: &[u8], kind: SubmissionKind) -> SubmissionId {
+        let archive = self.artifacts().keep_bytes(bundle).await.unwrap();
+        let arrival = Arrival {
+            hotkey,
+            nonce: archive.to_string(),
+            keep_nonce_until: self.clock.now(),
+            name: None,
+            kind,
+            archive,
+            bytes: bundle.len() as u64,
+            block: self.chain.tip().finalized,
+            quota: 9,
+            received_at: self.clock.now(),
+        };
+        store.accept(arrival).await.unwrap().unwrap().submission.id
+    }
+
+    async fn submit_all(&self, store: &Store) {
+        let full = packed("kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n", "llama");
+        self.submit(store, ALICE, &full, SubmissionKind::ArchitectureOnly).await;
+        let recipe = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: recipe.yaml }\n";
+        self.submit(store, BOB, &packed(recipe, ""), SubmissionKind::TrainingForArch).await;
+        let unknown = recipe.replace("gpt", "rnn");
+        self.submit(store, CAROL, &packed(&unknown, ""), SubmissionKind::TrainingForArch).await;
+        self.submit(store, DAVE, PYTHON.as_bytes(), SubmissionKind::Full).await;
+    }
+
+    async fn end(&self, store: &Store) -> End {
+        let records = store.submissions(None, None, 99).await.unwrap();
+        let by_hotkey = |record: SubmissionRecord| (record.submission.hotkey, (record.status, record.reason));
+        let standings = store.standings().await.unwrap().showings;
+        let allocations: Vec<AllocationRecord> = store.allocations(9).await.unwrap();
+        End {
+            submissions: records.into_iter().map(by_hotkey).collect(),
+            cards: store.cards(1).await.unwrap(),
+            evidence: store.evidence(1).await.unwrap(),
+            standings: standings.into_iter().map(|s| (s.submission, s.track, s.advantage.mean)).collect(),
+            allocation: allocations.first().unwrap().allocation.clone(),
+            weights: self.chain.weights(VALIDATOR),
+            included: self.chain.included().len(),
+        }
+    }
+}
+
+fn packed(manifest: &str, graph: &str) -> Vec<u8> {
+    let mut files = BTreeMap::from([("prism.yaml".to_owned(), manifest.to_owned())]);
+    match baselines::document(graph) {
+        Some(document) => files.insert("model.graph.yaml".into(), document.into()),
+        None => files.insert("recipe.yaml".into(), RECIPE.into()),
+    };
+    bundle::pack(&files).unwrap()
+}
+
+/// Digest of a shipped graph as the smoke policy resolves it.
+fn resolved(name: &str) -> Digest {
+    let plan = PrismPolicy::smoke().plan;
+    let context = plan.context(256);
+    let graph = baselines::spec(name).unwrap().unwrap().resolve(&context, &plan.limits().within(&context)).unwrap();
+    Digest::of(&graph.canonical_bytes())
+}
+
+#[tokio::test]
+async fn a_cohort_goes_from_bundles_to_weights_on_the_chain() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+
+    let end = world.end(&store).await;
+    let status = |hotkey| (end.submissions[&hotkey].0, end.submissions[&hotkey].1.as_ref().map(|r| r.rule.as_str()));
+    assert_eq!(status(ALICE), (SubmissionStatus::Completed, None));
+    assert_eq!(status(BOB), (SubmissionStatus::Completed, None));
+    assert_eq!(status(CAROL), (SubmissionStatus::Rejected, Some("family.unknown")));
+    assert_eq!(status(DAVE), (SubmissionStatus::Held, Some("sandbox.none")));
+    let tracks: Vec<Track> = end.standings.iter().map(|(_, track, _)| *track).collect();
+    assert!(tracks.contains(&Track::Architecture) && tracks.contains(&Track::Training), "{tracks:?}");
+    // Slots follow the order of registration; Alice and Bob are paid, the rest is burned to slot 0.
+    let paid: Vec<u16> = end.weights.keys().map(|uid| uid.0).filter(|uid| *uid != 0).collect();
+    assert_eq!((paid, end.included), (vec![1, 2], 1));
+    let llama = store.family(&family_of(&store, ALICE).await).await.unwrap().unwrap();
+    assert_eq!((llama.owner, llama.name), (Some(ALICE), None));
+}
+
+async fn family_of(store: &Store, hotkey: Hotkey) -> String {
+    let records = store.submissions(None, None, 99).await.unwrap();
+    let own = records.into_iter().find(|record| record.submission.hotkey == hotkey).unwrap();
+    own.family.unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_kill_between_any_two_transactions_changes_nothing_of_the_end() {
+    let run = async |deaths: &[i64]| {
+        let world = World::new();
+        let store = world.store();
+        world.builder(&store, world.trainer()).build().unwrap().start().await.unwrap();
+        world.submit_all(&store).await;
+        drop(store);
+        let mut killed = 0;
+        for writes in deaths {
+            let store = world.store();
+            store.die_after(*writes);
+            let validator = world.builder(&store, world.trainer()).build().unwrap();
+            if validator.run_cohort(&Cancel::new()).await.is_err() {
+                killed += 1;
+            }
+        }
+        let store = world.store();
+        let validator = world.builder(&store, world.trainer()).build().unwrap();
+        validator.run_cohort(&Cancel::new()).await.unwrap();
+        (killed, world.end(&store).await, world.setter.intents().len())
+    };
+    let (_, whole, _) = run(&[]).await;
+    assert_eq!(whole.included, 1);
+    let mut kills = 0;
+    for writes in 0.. {
+        let (killed, end, _) = run(&[writes]).await;
+        assert_eq!(end, whole, "killed after {writes} transactions");
+        if killed == 0 {
+            break;
+        }
+        kills += killed;
+    }
+    assert!(kills > 20, "only {kills} places to be killed at were found");
+    // Killed again and again, ever a little later.
+    let (killed, end, _) = run(&[1, 2, 3, 5, 8, 9, 12]).await;
+    assert_eq!((killed > 4, end), (true, whole));
+}
+
+#[tokio::test]
+async fn a_machine_that_fails_is_tried_again_and_then_given_up_without_blame_on_others() {
+    let world = World::new();
+    let store = world.store();
+    let seen: Arc<Mutex<BTreeMap<Digest, u32>>> = Arc::default();
+    let llama = resolved("llama");
+    let counted = Arc::clone(&seen);
+    let trainer = ScriptedTrainer::new(move |task| {
+        let Subject::Native { graph, .. } = task.subject else { panic!("no native task") };
+        let mut seen = counted.lock().unwrap();
+        let tries = seen.entry(Digest(task.id().0)).or_default();
+        *tries += 1;
+        let fails = graph == llama || *tries < 3;
+        if fails {
+            let error = Error::new(Kind::Unavailable, Fault::Infrastructure, "out of memory");
+            return Script::Fails(error.retry(prism_core::Retry::Now));
+        }
+        Script::Shows(Box::new(sample::evidence(task, if task.role == RunRole::Recipe { 4.0 } else { 4.5 })))
+    });
+    let validator = world.builder(&store, trainer).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let end = world.end(&store).await;
+    let (status, reason) = &end.submissions[&ALICE];
+    let rule = reason.as_ref().map(|reason| reason.rule.as_str());
+    assert_eq!((*status, rule), (SubmissionStatus::Failed, Some("run.infrastructure")));
+    assert_eq!(end.submissions[&BOB].0, SubmissionStatus::Completed);
+    assert!(seen.lock().unwrap().values().all(|tries| *tries == 3), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_cancelled_validator_stops_and_goes_on_where_it_was() {
+    let world = World::new();
+    let store = world.store();
+    let cancel = Cancel::new();
+    let stop = cancel.clone();
+    let trainer = ScriptedTrainer::new(move |_| {
+        stop.cancel();
+        Script::Endless
+    });
+    let validator = world.builder(&store, trainer).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    assert_eq!(validator.run_cohort(&cancel).await.unwrap_err().kind(), Kind::Cancelled);
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(world.end(&store).await.submissions[&ALICE].0, SubmissionStatus::Completed);
+}
+
+#[tokio::test]
+async fn equal_work_is_trained_once() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.start().await.unwrap();
+    let manifest = "kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n";
+    for hotkey in [ALICE, BOB] {
+        world.submit(&store, hotkey, &packed(manifest, "llama"), SubmissionKind::ArchitectureOnly).await;
+    }
+    world.submit(&store, CAROL, &packed(manifest, "gpt"), SubmissionKind::ArchitectureOnly).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let rates = PrismPolicy::smoke().plan.rates.len() as u64;
+    assert_eq!(world.trained.load(Ordering::SeqCst), 2 * rates, "one grid for each graph, the baseline's included");
+    let end = world.end(&store).await;
+    let families: Vec<String> = [family_of(&store, ALICE).await, family_of(&store, BOB).await].into();
+    assert_eq!(families[0], families[1]);
+    let paid: Vec<u16> = end.weights.keys().map(|uid| uid.0).filter(|uid| *uid != 0).collect();
+    assert_eq!(paid, [1], "the copy and the baseline are worth nothing");
+}
+
+#[tokio::test]
+async fn a_title_is_paid_only_after_a_second_cohort_confirms_it() {
+    let world = World::new();
+    let store = world.store();
+    let mut policy = PrismPolicy::smoke();
+    policy.score.require_confirmation = Finite::ONE;
+    let validator = world.builder(&store, world.trainer()).policy(policy).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    let paid = || world.chain.weights(VALIDATOR).into_keys().filter(|uid| uid.0 != 0).collect::<Vec<Uid>>();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!((store.standings().await.unwrap().showings.len(), paid()), (0, vec![]));
+    // The epoch that burned is over.
+    let epoch = world.chain.tip().block.0 / 10;
+    while world.chain.tip().finalized.0 / 10 <= epoch {
+        world.chain.next_block();
+    }
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let confirmed: Vec<Hotkey> = store.standings().await.unwrap().showings.iter().map(|s| s.hotkey).collect();
+    assert_eq!((confirmed, paid()), (vec![ALICE, BOB], vec![Uid(1), Uid(2)]));
+    let cohorts = store.cohorts(9).await.unwrap();
+    let seeds: Vec<_> = cohorts.iter().filter_map(|cohort| cohort.seed).collect();
+    assert!(seeds.len() == 2 && seeds[0] != seeds[1], "confirmed on other rows: {seeds:?}");
+}
