@@ -95,7 +95,7 @@ fn a_small_model_learns_more_than_the_frequencies_of_bytes() {
     let evidence = block_on(trainer().train(&task, &around)).unwrap();
     assert_eq!(evidence.outcome, RunOutcome::Completed);
     let bits: Vec<f64> = evidence.points.iter().map(|point| point.bits_per_byte().unwrap().get()).collect();
-    assert!((bits[0] - 8.0).abs() < 0.1, "{bits:?}");
+    assert!((bits[0] - 8.0).abs() < 0.3, "{bits:?}");
     let entropy = unigram_entropy();
     assert!((4.0..4.8).contains(&entropy), "{entropy}");
     let held_out = evidence.held_out.as_ref().unwrap().bits_per_byte().unwrap().get();
