@@ -82,8 +82,7 @@ impl Gate {
 
     async fn send(&mut self, bundle: &[u8]) -> (StatusCode, Vec<u8>) {
         self.sent += 1;
-        let unsigned =
-            Unsigned::new(self.alice.hotkey(), self.sent.to_string(), self.clock.now(), Digest::of(bundle));
+        let unsigned = Unsigned::new(self.alice.hotkey(), self.sent.to_string(), self.clock.now(), Digest::of(bundle));
         let request = SubmissionRequest {
             hotkey: self.alice.hotkey().ss58(),
             signature: hex::encode(self.alice.sign(unsigned.line().as_bytes())),
@@ -150,7 +149,8 @@ async fn each_bundle_that_breaks_a_rule_is_refused_with_the_rule_and_the_place()
     let mut gate = Gate::new().await;
     let manifest = |text: &str| archive(&[("prism.yaml", text), ("model.graph.yaml", gpt())]);
     let recipe = |target: &str, recipe: &str| {
-        let manifest = format!("kind: training_for_arch\narchitecture_id: {target}\ntraining: {{ entrypoint: recipe.yaml }}\n");
+        let manifest =
+            format!("kind: training_for_arch\narchitecture_id: {target}\ntraining: {{ entrypoint: recipe.yaml }}\n");
         archive(&[("prism.yaml", manifest.as_str()), ("recipe.yaml", recipe)])
     };
     let cyclic = "graph: prism.graph/1\nnodes:\n  - { id: table, op: embedding, of: tokens, dim: 8 }\n  - { id: a, op: add, of: [table, b] }\n  - { id: b, op: add, of: [a, table] }\n  - { id: logits, op: linear, of: b, dim: vocab_size }\noutput: logits\n";
@@ -163,7 +163,12 @@ async fn each_bundle_that_breaks_a_rule_is_refused_with_the_rule_and_the_place()
         ("absolute", archive(&[("prism.yaml", MANIFEST), ("/model.graph.yaml", gpt())]), "bundle.path", "/model"),
         ("bomb", bomb(), "bundle.unpacked", "notes.txt"),
         ("twice", twice(), "bundle.duplicate", "model.graph.yaml"),
-        ("suffix", archive(&[("prism.yaml", MANIFEST), ("model.graph.yaml", gpt()), ("a.so", "x")]), "bundle.suffix", "a.so"),
+        (
+            "suffix",
+            archive(&[("prism.yaml", MANIFEST), ("model.graph.yaml", gpt()), ("a.so", "x")]),
+            "bundle.suffix",
+            "a.so",
+        ),
         ("no manifest", archive(&[("model.graph.yaml", gpt())]), "bundle.manifest", "prism.yaml"),
         ("unknown key", manifest(&format!("{MANIFEST}author: me\n")), "bundle.manifest", "author"),
         ("unknown kind", manifest(&MANIFEST.replace("architecture_only", "partial")), "bundle.manifest", "partial"),

@@ -43,9 +43,10 @@ impl Registered {
     pub(super) async fn check(&self, hotkey: Hotkey) -> Result<Block, IntakeError> {
         let mut last = self.last.lock().await;
         let since = |at: Duration| self.clock.monotonic().saturating_sub(at);
-        let good = last.reading.as_ref().is_some_and(|reading| {
-            since(reading.at) < if reading.hotkeys.contains(&hotkey) { FRESH } else { AGAIN }
-        });
+        let good = last
+            .reading
+            .as_ref()
+            .is_some_and(|reading| since(reading.at) < if reading.hotkeys.contains(&hotkey) { FRESH } else { AGAIN });
         if !good {
             if last.failed_at.is_some_and(|at| since(at) < AGAIN) {
                 let text = "chain could not be read a moment ago";
