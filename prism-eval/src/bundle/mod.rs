@@ -253,6 +253,10 @@ fn language(manifest: &Manifest) -> Result<Language, BundleError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        examination::{Content, Examination},
+        graph::{Context, Limits, baselines, family},
+    };
     use proptest::prelude::*;
 
     const PYTHON: &str = "def build_model(ctx): ...\ndef get_recipe(ctx): ...\n";
@@ -372,6 +376,31 @@ mod tests {
         assert_ne!(packed.content(), other.content());
         assert_eq!(pack(&files(&entries)).unwrap(), archive::pack(&files(&entries)).unwrap());
         assert_eq!(pack(&files(&entries[1..])).unwrap_err().rule(), "bundle.manifest");
+    }
+
+    /// The folder of an example as a miner would pack it, examined as a validator would.
+    fn example(folder: &str, names: &[&str]) -> Examination {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/bundles");
+        let read =
+            |name: &&str| ((*name).to_owned(), std::fs::read_to_string(format!("{root}/{folder}/{name}")).unwrap());
+        let archive = pack(&names.iter().map(read).collect()).unwrap();
+        Examination::of(&archive, &Context::new(256, 64), &Limits::default()).unwrap()
+    }
+
+    #[test]
+    fn the_example_bundles_are_what_they_say() {
+        let gpt = example("native-gpt", &["prism.yaml", "model.graph.yaml"]);
+        assert_eq!(gpt.kind(), SubmissionKind::ArchitectureOnly);
+        let published = baselines::spec("gpt").unwrap().unwrap();
+        let published = published.resolve(&Context::new(256, 64), &Limits::default()).unwrap();
+        assert_eq!(gpt.family(), Some(family(&published)));
+        let llama = example("native-llama", &["prism.yaml", "model.graph.yaml", "recipe.yaml"]);
+        assert_eq!(llama.kind(), SubmissionKind::Full);
+        assert!(llama.family().is_some() && llama.family() != gpt.family());
+        assert!(matches!(llama.content, Content::Native { graph: Some(_), recipe: Some(_) }));
+        let recipe = example("native-recipe", &["prism.yaml", "recipe.yaml"]);
+        assert_eq!((recipe.kind(), recipe.target()), (SubmissionKind::TrainingForArch, Some("gpt")));
+        assert!(matches!(recipe.content, Content::Native { graph: None, recipe: Some(_) }));
     }
 
     proptest! {

@@ -3,7 +3,8 @@
 //! Steps and weights are coloured by what they are and by what they are joined to, over and over until no colour splits
 //! (Weisfeiler, Leman 1968). Where parts are still alike, each of them is tried as the first, and the one that gives
 //! the smallest picture is taken (individualisation and refinement, McKay 1981, one level at a time). The order is then
-//! the way down from the output, operands of sums and products by colour.
+//! the way down from the output. Operands of sums and products stand by depth, then by what they are made of nearby,
+//! so that blocks that are alike are written alike, and by colour where that says nothing.
 use super::{
     check::check,
     context::Limits,
@@ -22,6 +23,8 @@ pub const MAX_CANONICAL_BYTES: usize = 8 << 20;
 /// Hashes that putting one graph in order may take: a second or so. A graph without interchangeable parts takes a few
 /// for each step.
 const WORK: u64 = 4_000_000;
+/// How many steps back an operand's neighbourhood goes.
+const NEARBY: usize = 6;
 
 impl ResolvedGraph {
     /// The bytes that identify the architecture: compact JSON, fields in declaration order.
@@ -66,14 +69,14 @@ pub fn family(graph: &ResolvedGraph) -> FamilyId {
 pub(crate) fn canonicalise(draft: Draft) -> Result<ResolvedGraph, GraphError> {
     let draft = simplify(draft).map_err(|cause| GraphError::NotCanonical(cause.to_string()))?;
     let colours = Colouring::of(&draft)?;
-    write(&draft, &colours)
+    write(&draft, &ranks(&draft, colours))
 }
 
 type Colour = u128;
 
 struct Colouring<'a> {
     draft: &'a Draft,
-    /// What each step is, weights and inputs aside.
+    /// The [`label`] of each step.
     labels: Vec<Colour>,
     /// Users of each value: step and place, the place being 0 where order means nothing.
     users: Vec<Vec<(usize, u8)>>,
@@ -98,12 +101,17 @@ fn mix(tag: u8, parts: impl IntoIterator<Item = Colour>) -> Colour {
     digest.iter().take(16).fold(0, |colour, byte| colour << 8 | Colour::from(*byte))
 }
 
+/// What a step is, weights and inputs aside.
+fn label(step: &Step) -> Colour {
+    let nameless = step.op.renamed(|_| WeightId(0));
+    mix(b'l', serde_json::to_vec(&nameless).unwrap_or_default().into_iter().map(Colour::from))
+}
+
 impl<'a> Colouring<'a> {
     /// A colour of its own for every step.
     fn of(draft: &'a Draft) -> Result<Vec<Colour>, GraphError> {
         let mut users = vec![Vec::new(); draft.steps.len() + 1];
         let mut holders = vec![Vec::new(); draft.weights.len()];
-        let mut labels = Vec::with_capacity(draft.steps.len());
         for (at, step) in draft.steps.iter().enumerate() {
             for (place, input) in step.inputs.iter().enumerate() {
                 let place = if step.op.commutes() { 0 } else { u8::try_from(place).unwrap_or(u8::MAX) };
@@ -116,10 +124,8 @@ impl<'a> Colouring<'a> {
                     holders.push((at, place));
                 }
             }
-            let nameless = step.op.renamed(|_| WeightId(0));
-            let text = serde_json::to_vec(&nameless).unwrap_or_default();
-            labels.push(mix(b'l', text.into_iter().map(Colour::from)));
         }
+        let labels = draft.steps.iter().map(label).collect();
         let weights = draft.weights.iter().map(|shape| mix(b's', shape.iter().map(|size| Colour::from(*size))));
         let mut colours = Colours { steps: vec![0; draft.steps.len()], weights: weights.collect() };
         let mut colouring = Self { draft, labels, users, holders, work: 0 };
@@ -226,13 +232,39 @@ fn picture(colours: &Colours) -> Colour {
     mix(b'p', all)
 }
 
-/// The graph in the order of its colours: post-order from the output, sums and products two by two.
-fn write(draft: &Draft, colours: &[Colour]) -> Result<ResolvedGraph, GraphError> {
-    let colour = |id: ValueId| draft.producer(id).and_then(|made| colours.get(made)).copied();
+/// Where an operand stands among the others: depth, neighbourhood, colour.
+type Rank = (u32, Colour, Colour);
+
+fn ranks(draft: &Draft, colours: Vec<Colour>) -> Vec<Rank> {
+    let mut depths: Vec<u32> = Vec::with_capacity(draft.steps.len());
+    for step in &draft.steps {
+        let inputs = step.inputs.iter().filter_map(|id| draft.producer(*id).and_then(|made| depths.get(made)));
+        depths.push(inputs.max().map_or(0, |deepest| deepest + 1));
+    }
+    let labels: Vec<Colour> = draft.steps.iter().map(label).collect();
+    let mut near = labels.clone();
+    for _ in 0..NEARBY {
+        let around = |(step, label): (&Step, &Colour)| {
+            let colour =
+                |id: &ValueId| draft.producer(*id).and_then(|made| near.get(made)).copied().unwrap_or_default();
+            let mut inputs: Vec<Colour> = step.inputs.iter().map(colour).collect();
+            if step.op.commutes() {
+                inputs.sort_unstable();
+            }
+            mix(b'n', std::iter::once(*label).chain(inputs))
+        };
+        near = draft.steps.iter().zip(&labels).map(around).collect();
+    }
+    depths.into_iter().zip(near).zip(colours).map(|((depth, near), colour)| (depth, near, colour)).collect()
+}
+
+/// The graph in the order of its ranks: post-order from the output, sums and products two by two.
+fn write(draft: &Draft, ranks: &[Rank]) -> Result<ResolvedGraph, GraphError> {
+    let rank = |id: ValueId| draft.producer(id).and_then(|made| ranks.get(made)).copied();
     let ordered = |step: &Step| {
         let mut inputs = step.inputs.clone();
         if step.op.commutes() {
-            inputs.sort_by_key(|id| colour(*id));
+            inputs.sort_by_key(|id| rank(*id));
         }
         inputs
     };

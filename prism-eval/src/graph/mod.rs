@@ -2,6 +2,7 @@
 //!
 //! [`GraphSpec`] is what a miner writes ([`read`]); [`GraphSpec::resolve`] gives the [`ResolvedGraph`]: canonical,
 //! name-free, and what is trained, hashed and drawn.
+pub mod architecture;
 pub mod baselines;
 mod canonical;
 mod check;
@@ -10,6 +11,7 @@ pub mod cost;
 pub(crate) mod draft;
 pub mod error;
 pub mod expression;
+mod mermaid;
 mod resolve;
 pub mod resolved;
 pub(crate) mod shape;
@@ -17,11 +19,13 @@ mod simplify;
 pub mod spec;
 mod weights;
 
+pub use architecture::ArchitectureGraph;
 pub use canonical::{MAX_CANONICAL_BYTES, family};
 pub(crate) use check::ahead;
 pub use context::{Context, Limits};
 pub use cost::{flops_per_token, layers, parameters, peak_bytes};
 pub use error::{GraphError, Place};
+pub use mermaid::mermaid;
 pub use resolve::MAX_NODES;
 pub use resolved::ResolvedGraph;
 pub use shape::ShapeError;

@@ -344,6 +344,18 @@ fn every_promise_is_checked_again_on_foreign_bytes() {
     assert_eq!(error.to_string(), "not a canonical architecture: written in another way");
 }
 
+/// An identity that moves would make every family on record a stranger.
+#[test]
+fn the_published_families_keep_their_identity() {
+    for (name, digest) in [
+        ("gpt", "fb94817b9a17f7864d861930d44efea41e54b19c01166cc5018c76187adab59f"),
+        ("llama", "1c206fc405575b3a75998eca3e20050331ae11211e97fcabce28c8156d4a0818"),
+    ] {
+        let graph = baseline(name).resolve(&Context::new(256, 64), &Limits::default()).unwrap();
+        assert_eq!(family(&graph).to_string(), digest, "{name}");
+    }
+}
+
 #[test]
 fn a_long_chain_needs_no_deep_stack() {
     let chain = "- { id: y, op: repeat, of: x, times: 8000, output: z, nodes: [{ id: z, op: rms_norm, of: input }] }";
