@@ -1,6 +1,7 @@
 //! A miner: packs an architecture without code, signs it, sends it, and asks what became of it.
 //!
 //! `cargo run --release --example miner -p prism-examples -- http://host:port key-file bundle-folder`
+#![allow(clippy::print_stdout)]
 use prism_chain::signer::Keypair;
 use prism_core::{Error, Fault, Kind};
 use prism_eval::{bundle, examination::Examination, graph::baselines, policy::PlanPolicy};

@@ -1,4 +1,5 @@
 //! Another scorer in ten lines: it looks at nothing but held-out bits per byte. The rest of the validator stays as it is.
+#![allow(clippy::print_stdout)]
 use prism_chain::{
     client::{ChainClient, ChainConfig},
     devnet::{BlockPace, Devnet, DevnetConfig, GenesisNeuron, SubnetConfig, SubnetOwner},

@@ -1,5 +1,6 @@
 //! A validator of forty lines: the parts, composed. Against a development chain in this process, so that it runs anywhere;
 //! give `ChainConfig::new` a node's address to run it for real.
+#![allow(clippy::print_stdout)]
 use prism_chain::{
     client::{ChainClient, ChainConfig},
     devnet::{BlockPace, Devnet, DevnetConfig, GenesisNeuron, SubnetConfig},

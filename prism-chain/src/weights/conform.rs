@@ -54,7 +54,7 @@ pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed,
                 holders.insert(*uid, *hotkey);
             }
             None => {
-                alarms.push(format!("hotkey {hotkey} lost its share {share}: it is not registered on subnet {netuid}"))
+                alarms.push(format!("hotkey {hotkey} lost its share {share}: it is not registered on subnet {netuid}"));
             }
         }
     }

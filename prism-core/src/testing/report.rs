@@ -106,8 +106,10 @@ impl fmt::Display for Report {
 /// Breaks the clause with a text unless the condition holds.
 macro_rules! ensure {
     ($holds:expr, $($text:tt)+) => {
-        if !$holds {
-            return Err($crate::testing::Broken(format!($($text)+)));
+        // Not `!$holds`: a comparison with NaN must break the clause, and clippy would have it turned around.
+        match $holds {
+            true => {}
+            false => return Err($crate::testing::Broken(format!($($text)+))),
         }
     };
 }

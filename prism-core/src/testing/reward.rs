@@ -20,7 +20,8 @@ pub type Fresh<'a> = &'a (dyn Fn() -> Box<dyn RewardPolicy> + Sync);
 /// [`sample::reward_case`](super::sample::reward_case) where nothing special is wanted.
 pub fn run(fresh: Fresh<'_>, case: &RewardCase) -> Report {
     let mut report = Report::new("RewardPolicy");
-    let clauses: [(u8, &'static str, fn(Fresh<'_>, &RewardCase) -> Check); 6] = [
+    type Clause = (u8, &'static str, fn(Fresh<'_>, &RewardCase) -> Check);
+    let clauses: [Clause; 6] = [
         (1, "clause_1_the_same_case_gives_the_same_allocation", clause_1_the_same_case_gives_the_same_allocation),
         (2, "clause_2_shares_and_burn_sum_to_one", clause_2_shares_and_burn_sum_to_one),
         (3, "clause_3_only_registered_hotkeys_are_paid", clause_3_only_registered_hotkeys_are_paid),

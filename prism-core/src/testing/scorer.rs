@@ -20,7 +20,8 @@ pub type Fresh<'a> = &'a (dyn Fn() -> Box<dyn Scorer> + Sync);
 /// [`sample::round`](super::sample::round) where nothing special is wanted.
 pub fn run(fresh: Fresh<'_>, round: &RecordedRound) -> Report {
     let mut report = Report::new("Scorer");
-    let clauses: [(u8, &'static str, fn(Fresh<'_>, &RecordedRound) -> Check); 6] = [
+    type Clause = (u8, &'static str, fn(Fresh<'_>, &RecordedRound) -> Check);
+    let clauses: [Clause; 6] = [
         (1, "clause_1_the_same_round_gives_the_same_cards", clause_1_the_same_round_gives_the_same_cards),
         (2, "clause_2_one_card_for_each_candidate_in_order", clause_2_one_card_for_each_candidate_in_order),
         (3, "clause_3_the_order_of_candidates_does_not_matter", clause_3_the_order_of_candidates_does_not_matter),

@@ -49,6 +49,7 @@ pub(super) struct Shard<'a> {
 
 /// What an operator keeps for its gradients.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant)] // one per step and shard, moved by value once
 pub(super) enum Saved {
     Nothing,
     Input(Tensor<2>),

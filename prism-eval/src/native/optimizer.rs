@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 /// An optimizer with what it remembers of one weight.
 #[derive(Clone)]
+#[allow(clippy::large_enum_variant)] // one per weight
 enum Rule {
     Adamw(AdamW, Option<<AdamW as Optimizer>::State<2>>),
     Lion(Lion, Option<<Lion as Optimizer>::State<2>>),

@@ -191,7 +191,7 @@ fn seeds_that_differ_widen_the_error_and_can_take_the_advantage_away() {
 #[test]
 fn rewards_wait_for_a_confirmation_unless_the_policy_says_otherwise() {
     let winner = better("winner", "new", 0.125);
-    let card = &score(&[winner.clone()], &[gpt()], &[])[0];
+    let card = &score(std::slice::from_ref(&winner), &[gpt()], &[])[0];
     assert!(!card.eligible && card.total.is_some());
     assert!(card.reasons.iter().any(|reason| reason.contains("waits for a confirmation")));
     let again = Entry { incumbent: true, ..winner.clone() };
@@ -384,7 +384,7 @@ proptest! {
             }
             entry
         };
-        prop_assert_eq!(score(&[reporting], &baselines, &[]), score(&[entry.clone()], &baselines, &[]));
+        prop_assert_eq!(score(&[reporting], &baselines, &[]), score(std::slice::from_ref(&entry), &baselines, &[]));
         // A guest's series under a host's name is as if it weren't there.
         let guest = score(&[silent(entry.clone(), Witness::Guest)], &baselines, &[]);
         prop_assert_eq!(guest, score(&[silent(entry, Witness::Host)], &baselines, &[]));

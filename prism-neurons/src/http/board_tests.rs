@@ -4,9 +4,7 @@ use crate::{
     intake::{IntakeLimits, IntakeParts, IntakeSource},
     store::{FileArtifacts, intake::Arrival},
     validator::Validator,
-    wire::{
-        Architectures, Curve, Epochs, Leaderboard, Refused, SubmissionView, TrainingVariants,
-    },
+    wire::{Architectures, Curve, Epochs, Leaderboard, Refused, SubmissionView, TrainingVariants},
 };
 use prism_core::{
     Artifacts, Cancel, Digest, Hotkey, MechanismId, Netuid, SubmissionId,

@@ -53,7 +53,6 @@ pub struct Api {
 }
 
 /// All routes.
-#[must_use]
 pub fn router(api: Api) -> Router {
     Router::new()
         // The intake counts while it reads.

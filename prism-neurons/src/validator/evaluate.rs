@@ -9,8 +9,8 @@ use crate::store::{
 };
 use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Cancel, Error, Evidence, Fault, Kind, Result, Retry, SubmissionId, TrainTask, artifacts::ArtifactsExt,
-    observer::Event, trainer::Surroundings,
+    Cancel, Error, Evidence, Fault, Kind, Result, SubmissionId, TrainTask, artifacts::ArtifactsExt, observer::Event,
+    trainer::Surroundings,
 };
 use prism_eval::{
     plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
@@ -115,7 +115,7 @@ impl Validator {
                 Err(error) => error,
             };
             let stop = cancel.is_cancelled();
-            let give_up = !stop && (attempt >= self.0.retry.attempts || error.retry_class() == Retry::Never);
+            let give_up = !stop && attempt >= self.0.retry.attempts;
             tracing::warn!(task = %id, attempt, give_up, error = error.chain(), "run failed on this machine");
             self.0.store.fail_run(id, error.chain(), give_up, self.0.clock.now()).await?;
             if stop {

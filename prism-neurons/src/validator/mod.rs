@@ -66,7 +66,6 @@ struct Parts {
 
 impl Validator {
     /// A builder with nothing in it but the defaults of what has one.
-    #[must_use]
     pub fn builder() -> ValidatorBuilder {
         ValidatorBuilder::new()
     }

@@ -12,6 +12,7 @@ pub(in crate::devnet) const PALLET_INDEX: u8 = 7;
 
 /// Why the pallet refused a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, TypeInfo)]
+#[allow(clippy::enum_variant_names)] // the chain's own
 pub(in crate::devnet) enum Error {
     RootNetworkDoesNotExist,
     InvalidIpType,
