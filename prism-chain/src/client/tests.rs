@@ -269,6 +269,8 @@ async fn a_node_on_another_chain_is_refused_and_the_next_endpoint_is_tried() {
 struct Relay {
     url: String,
     mode: watch::Sender<Mode>,
+    /// Connections that copy no more.
+    ended: watch::Receiver<usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -288,9 +290,10 @@ async fn relay(to: &str) -> Relay {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let (mode, seen) = watch::channel(Mode::Open);
+    let (end, ended) = watch::channel(0);
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
-            let (to, mut seen) = (to.clone(), seen.clone());
+            let (to, mut seen, end) = (to.clone(), seen.clone(), end.clone());
             tokio::spawn(async move {
                 let mut far = TcpStream::connect(to).await.unwrap();
                 if *seen.borrow_and_update() == Mode::Cut {
@@ -298,12 +301,15 @@ async fn relay(to: &str) -> Relay {
                 }
                 tokio::select! {
                     _ = copy_bidirectional(&mut near, &mut far) => {}
-                    () = changed(&mut seen, Mode::Open) => changed(&mut seen, Mode::Silent).await,
+                    () = changed(&mut seen, Mode::Open) => {
+                        end.send_modify(|ended| *ended += 1);
+                        changed(&mut seen, Mode::Silent).await;
+                    }
                 }
             });
         }
     });
-    Relay { url, mode }
+    Relay { url, mode, ended }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -326,11 +332,12 @@ async fn a_cut_connection_is_mended_under_a_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_falls_silent_ends_in_a_deadline_and_is_replaced() {
     let devnet = devnet().await;
-    let relay = relay(devnet.url()).await;
+    let mut relay = relay(devnet.url()).await;
     let config = ChainConfig::new(&relay.url).deadlines(Duration::from_millis(500), Duration::from_millis(700));
     let client = ChainClient::connect(config).await.unwrap();
     assert_eq!(client.best().await.unwrap().number, 5);
     relay.mode.send(Mode::Silent).unwrap();
+    relay.ended.wait_for(|ended| *ended == 1).await.unwrap();
     let error = client.best().await.unwrap_err();
     assert!(matches!(&error, ChainError::Deadline { call, .. } if call == "chain_getHeader"), "{error}");
     assert_eq!(Error::from(error).kind(), Kind::Deadline);
