@@ -12,7 +12,7 @@
 //! | [`RewardPolicy`] | turns standings into an allocation by hotkey; pure |
 //! | [`WeightSetter`] | prepares a signed weight vector and advances its receipt |
 //!
-//! Each contract is a list of numbered clauses in the trait's documentation; [`testing`] (feature `testing`) holds one
+//! Each contract is a list of numbered clauses in the trait's documentation; `testing` (feature `testing`) holds one
 //! conformance test per clause, and mutants that prove each test can fail.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 

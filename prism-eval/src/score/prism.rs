@@ -25,7 +25,7 @@ use prism_core::{
 };
 use std::collections::BTreeMap;
 
-/// The scorer of the prism subnet: see the [module](self). Its numbers are [`ScoreNumbers`], read from the round.
+/// The scorer of the prism subnet. Its numbers are [`ScoreNumbers`], read from the round.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PrismScorer;
 

@@ -2,7 +2,7 @@
 //!
 //! | route | answer |
 //! |---|---|
-//! | `POST /v1/submissions` | 202 [`Accepted`](crate::wire::Accepted) |
+//! | `POST /v1/submissions` | 202 [`Accepted`] |
 //! | `GET /v1/submissions/{id}` | [`SubmissionView`](crate::wire::SubmissionView) |
 //! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its cohort is settled |
 //! | `GET /v1/leaderboard?cohort=&limit=` | [`Leaderboard`](crate::wire::Leaderboard) |

@@ -32,7 +32,7 @@ pub(crate) struct Demo {
     #[arg(long)]
     keep_running: bool,
     /// Optimizer steps of each run; fewer are faster and noisier.
-    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u64).range(16..=100_000))]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(16..=100_000))]
     steps: u64,
     /// Runs at the same time; one for each processor core by default.
     #[arg(long)]
