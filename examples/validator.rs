@@ -11,7 +11,7 @@ use prism_chain::{
 use prism_core::{Cancel, Error, MechanismId, Netuid, artifacts::MemoryArtifacts};
 use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
 use prism_neurons::{
-    intake::IntakeSource,
+    intake::{IntakeLimits, IntakeSource},
     store::Store,
     validator::{CohortRule, SeedRule, Validator},
 };
@@ -20,7 +20,8 @@ use std::{sync::Arc, time::Duration};
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let key = Keypair::from_uri("//Validator")?;
-    let neuron = GenesisNeuron { hotkey: key.hotkey(), coldkey: [1; 32], stake: 1_000_000_000, permit: true };
+    let hotkey = key.hotkey();
+    let neuron = GenesisNeuron { hotkey, coldkey: [1; 32], stake: 1_000_000_000, permit: true };
     let subnet = SubnetConfig { neurons: vec![neuron], ..SubnetConfig::default() };
     let block = Duration::from_millis(200);
     let config =
@@ -31,7 +32,7 @@ async fn main() -> Result<(), Error> {
     let store = Store::in_memory()?;
     let corpus = data::fixture::stand_in()?;
     let mut setter = SetterConfig::default();
-    setter.burn_hotkey = Some(key.hotkey());
+    setter.burn_hotkey = Some(hotkey);
     let validator = Validator::builder()
         .subnet(Netuid(1), MechanismId(0))
         .chain(SubtensorView::new(client.clone()))
@@ -47,6 +48,9 @@ async fn main() -> Result<(), Error> {
 
     // A real validator runs until it is told to stop; this one for two seconds.
     let cancel = Cancel::new();
+    let anywhere = ([127, 0, 0, 1], 0).into();
+    let address = validator.listen(anywhere, hotkey, IntakeLimits::default(), &cancel).await?;
+    println!("submissions are taken at http://{address}");
     let stop = async {
         tokio::time::sleep(Duration::from_secs(2)).await;
         cancel.cancel();

@@ -23,7 +23,7 @@ fn printed(output: &Output) -> String {
 #[test]
 fn validator_connects_opens_cohorts_and_stops() {
     let text = printed(&example("validator", &[]));
-    assert!(text.contains("is open"), "{text}");
+    assert!(text.contains("taken at http://127.0.0.1:") && text.contains("is open"), "{text}");
 }
 
 #[test]

@@ -74,23 +74,25 @@ impl Standings {
     /// On each frontier (the architecture track as a whole; the training track per family) a showing is credited
     /// `max(0, advantage - best earlier advantage - margin)`, and moves the frontier only when it is credited. The first
     /// is measured against zero, the baseline. The sum telescopes: splitting one's work, copying, renaming and sybils
-    /// can't raise it. An advantage of less than `z` standard errors counts as zero.
+    /// can't raise it. A step of less than `z` standard errors, those of the showing and of the frontier together, counts
+    /// as none: both were measured, and luck alone would otherwise move the frontier.
     #[must_use]
     pub fn frontier(&self, margin: Finite, z: Finite) -> Vec<Increment> {
         let mut order: Vec<&Showing> = self.showings.iter().collect();
         order.sort_by_key(|s| (s.precedence, s.submission, s.track));
-        let mut best: BTreeMap<(Track, Option<FamilyId>), f64> = BTreeMap::new();
+        // Advantage at the frontier and its standard error; the baseline has neither.
+        let mut best: BTreeMap<(Track, Option<FamilyId>), (f64, f64)> = BTreeMap::new();
         let mut increments = Vec::new();
         for showing in order {
-            let advantage = showing.advantage.mean.get();
-            if advantage < z.get() * showing.advantage.standard_error.get() {
+            let (advantage, error) = (showing.advantage.mean.get(), showing.advantage.standard_error.get());
+            let family = (showing.track != Track::Architecture).then_some(showing.family);
+            let held = best.entry((showing.track, family)).or_insert((0.0, 0.0));
+            if advantage - held.0 < z.get() * error.hypot(held.1) {
                 continue;
             }
-            let family = (showing.track != Track::Architecture).then_some(showing.family);
-            let held = best.entry((showing.track, family)).or_insert(0.0);
-            let credit = advantage - *held - margin.get();
+            let credit = advantage - held.0 - margin.get();
             if let Some(credit) = Finite::new(credit).filter(|c| c.get() > 0.0) {
-                *held = advantage;
+                *held = (advantage, error);
                 increments.push(Increment { showing: showing.clone(), credit });
             }
         }
@@ -163,6 +165,21 @@ mod tests {
         let standings = Standings { schema: STANDINGS_SCHEMA, showings: vec![noisy] };
         assert!(standings.frontier(Finite::ZERO, Finite::new(2.0).unwrap()).is_empty());
         assert_eq!(standings.frontier(Finite::ZERO, Finite::ONE).len(), 1);
+    }
+
+    #[test]
+    fn a_step_within_the_noise_of_both_measurements_moves_nothing() {
+        let noisy = |place, advantage| {
+            let mut showing = showing(place, advantage, 1);
+            showing.advantage.standard_error = Finite::new(0.01).unwrap();
+            showing
+        };
+        let frontier = |second| {
+            let standings = Standings { schema: STANDINGS_SCHEMA, showings: vec![noisy(1, 0.3), noisy(2, second)] };
+            standings.frontier(Finite::ZERO, Finite::new(2.0).unwrap()).len()
+        };
+        // The difference has a standard error of 0.0141: 0.025 is beyond two of one, not of both.
+        assert_eq!((frontier(0.325), frontier(0.33)), (1, 2));
     }
 
     proptest! {

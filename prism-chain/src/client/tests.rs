@@ -273,6 +273,15 @@ struct Relay {
     ended: watch::Receiver<usize>,
 }
 
+impl Relay {
+    /// Changes the mode of a relay with one open connection, and waits until that copies no more.
+    async fn end(&mut self, mode: Mode) {
+        let before = *self.ended.borrow();
+        self.mode.send(mode).unwrap();
+        self.ended.wait_for(|ended| *ended > before).await.unwrap();
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mode {
     Open,
@@ -315,16 +324,15 @@ async fn relay(to: &str) -> Relay {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cut_connection_is_mended_under_a_read() {
     let devnet = devnet().await;
-    let relay = relay(devnet.url()).await;
+    let mut relay = relay(devnet.url()).await;
     let client = ChainClient::connect(quick(&relay.url)).await.unwrap();
     assert_eq!(client.metagraph(NETUID, None).await.unwrap().members.len(), 2);
     for _ in 0..3 {
-        relay.mode.send(Mode::Cut).unwrap();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        relay.end(Mode::Cut).await;
         relay.mode.send(Mode::Open).unwrap();
         assert_eq!(client.metagraph(NETUID, None).await.unwrap().members.len(), 2);
     }
-    relay.mode.send(Mode::Cut).unwrap();
+    relay.end(Mode::Cut).await;
     let error = client.best().await.unwrap_err();
     assert!(matches!(error, ChainError::Connect { .. } | ChainError::Broken { .. }), "{error}");
 }
@@ -336,8 +344,7 @@ async fn a_connection_that_falls_silent_ends_in_a_deadline_and_is_replaced() {
     let config = ChainConfig::new(&relay.url).deadlines(Duration::from_millis(500), Duration::from_millis(700));
     let client = ChainClient::connect(config).await.unwrap();
     assert_eq!(client.best().await.unwrap().number, 5);
-    relay.mode.send(Mode::Silent).unwrap();
-    relay.ended.wait_for(|ended| *ended == 1).await.unwrap();
+    relay.end(Mode::Silent).await;
     let error = client.best().await.unwrap_err();
     assert!(matches!(&error, ChainError::Deadline { call, .. } if call == "chain_getHeader"), "{error}");
     assert_eq!(Error::from(error).kind(), Kind::Deadline);

@@ -39,6 +39,10 @@ pub(crate) fn unpack(bytes: &[u8]) -> Result<BTreeMap<String, String>, BundleErr
     let config = Config { archive_offset: ArchiveOffset::Known(0) };
     let mut archive = ZipArchive::with_config(config, Cursor::new(bytes)).map_err(|error| damaged(&error))?;
     let metadata = archive.metadata();
+    // The directory that is in use, whichever the reader found, and not only the one at the end.
+    if metadata.len() > MAX_ENTRIES {
+        return Err(BundleError::Entries(metadata.len()));
+    }
     let mut paths = Paths::default();
     for at in 0..metadata.len() {
         let entry = metadata.entry(at).map_err(|error| damaged(&error))?;
@@ -122,6 +126,9 @@ fn check_end(bytes: &[u8]) -> Result<(), BundleError> {
         bytes.map(u16::from_le_bytes).unwrap_or(u16::MAX)
     };
     let (disk, directory_disk, here, total) = (field(4), field(6), field(8), field(10));
+    if field(20) != 0 {
+        return Err(fail("says that a comment follows its end"));
+    }
     if disk != 0 || directory_disk != 0 || here != total {
         return Err(fail("spans several disks, or is ZIP64"));
     }

@@ -152,9 +152,10 @@ impl<'a> Colouring<'a> {
     /// Colours by surroundings until no more colours come out.
     fn refine(&mut self, colours: &mut Colours) -> Result<(), GraphError> {
         let total = colours.steps.len() + colours.weights.len();
+        let edges: usize = self.draft.steps.iter().map(|step| step.inputs.len()).sum();
         let mut distinct = 0;
         loop {
-            self.work = self.work.saturating_add(total as u64 * 2);
+            self.work = self.work.saturating_add((total + edges) as u64 * 2);
             if self.work > WORK {
                 return Err(GraphError::Symmetric);
             }

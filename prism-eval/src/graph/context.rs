@@ -117,7 +117,7 @@ impl Default for Limits {
         Self {
             parameters: 150_000_000,
             layers: 96,
-            steps: 8192,
+            steps: 2048,
             width: 65_536,
             flops_per_token: 2_000_000_000_000,
             peak_bytes: 16 << 30,

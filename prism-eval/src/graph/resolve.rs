@@ -43,6 +43,7 @@ impl GraphSpec {
             weights: BTreeMap::new(),
             iterations: Vec::new(),
             visits: 0,
+            edges: 0,
             back: None,
         };
         let tokens = Entry { value: TOKENS, table: None };
@@ -194,12 +195,15 @@ struct Lowering<'a, 'l> {
     /// The iterations of the `repeat`s around; those that share weights count as one.
     iterations: Vec<u64>,
     visits: u64,
+    edges: u64,
     /// The first node that shifts back.
     back: Option<Place>,
 }
 
 impl<'a> Lowering<'a, '_> {
     fn node(&mut self, node: &'a Node, scope: &mut Scope<'a, '_>) -> Result<(), GraphError> {
+        self.edges = self.edges.saturating_add(node.of.len() as u64);
+        bound("inputs of all nodes after unrolling", self.edges, 4 * u64::from(self.limits.steps))?;
         self.visit()?;
         check_attributes(node)?;
         let inputs = inputs(node, scope)?;

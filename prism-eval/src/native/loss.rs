@@ -10,11 +10,12 @@ pub(super) struct Additions {
     pub(super) label_smoothing: f64,
 }
 
-/// `log(sum(exp(row)))`: exponentials in `f32`, their sum in `f64`, in order.
-fn log_sum_exp(row: &[f32]) -> f64 {
+/// `log(sum(exp(row - max)))` and `max`: exponentials in `f32`, their sum in `f64`, in order. The two are never added:
+/// where logits are huge their sum would absorb the logarithm, and a constant would predict everything for nothing.
+fn log_sum(row: &[f32]) -> (f64, f64) {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let sum: f64 = row.iter().map(|x| f64::from((x - max).exp())).sum();
-    sum.ln() + f64::from(max)
+    (sum.ln(), f64::from(max))
 }
 
 fn target_logit(row: &[f32], target: u32) -> f64 {
@@ -24,7 +25,11 @@ fn target_logit(row: &[f32], target: u32) -> f64 {
 /// Negative log-likelihood of each row's target, in nats; NaN where the target is no column.
 pub(super) fn negative_log_likelihoods(logits: &[f32], columns: usize, targets: &[u32]) -> Vec<f64> {
     let rows = logits.chunks_exact(columns.max(1)).zip(targets);
-    rows.map(|(row, target)| log_sum_exp(row) - target_logit(row, *target)).collect()
+    rows.map(|(row, target)| {
+        let (rest, max) = log_sum(row);
+        rest + (max - target_logit(row, *target))
+    })
+    .collect()
 }
 
 /// Sum of the negative log-likelihoods (nats, without additions), and the gradient of `scale` times the sum of all
@@ -51,7 +56,7 @@ pub(super) fn cross_entropy(
             sum += f64::from(*x);
         }
         let log_z = sum.ln() + f64::from(max);
-        total += log_z - at_target;
+        total += sum.ln() + (f64::from(max) - at_target);
         // d log_z / dx is the softmax p: cross-entropy gives p - target mass, z-loss gives 2 z log_z p.
         let weight = scale * (1.0 + 2.0 * additions.z_loss * log_z) / sum;
         let offset = scale * spread;
@@ -67,4 +72,21 @@ pub(super) fn cross_entropy(
         }
     }
     Some((total, Tensor::from_data(data, &device)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_logits_cost_the_logarithm_of_the_vocabulary_however_large_they_are() {
+        for exponent in [0, 20, 54, 60, 100] {
+            let logits = [2f32.powi(exponent); 256];
+            let nats = negative_log_likelihoods(&logits, 256, &[7]);
+            assert!((nats[0] - 256f64.ln()).abs() < 1e-6, "2^{exponent}: {nats:?}");
+            let tensor = Tensor::<2>::from_data(TensorData::new(logits.to_vec(), [1, 256]), &Default::default());
+            let (total, _) = cross_entropy(tensor, &[7], Additions::default(), 1.0).unwrap();
+            assert!((total - 256f64.ln()).abs() < 1e-6, "2^{exponent}: {total}");
+        }
+    }
 }

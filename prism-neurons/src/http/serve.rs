@@ -33,10 +33,7 @@ impl Default for ServeLimits {
 
 /// Serves until cancelled; then no connection is accepted any more, requests under way are answered, and what is still
 /// open after the grace is dropped.
-///
-/// # Errors
-/// When the listener fails for another reason than one connection.
-pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, cancel: &Cancel) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, cancel: &Cancel) {
     let permits = Arc::new(Semaphore::new(limits.connections));
     let mut connections = JoinSet::new();
     loop {
@@ -58,19 +55,17 @@ pub async fn serve(listener: TcpListener, router: Router, limits: ServeLimits, c
                 });
             }
             Err(error) if is_of_one_connection(&error) => {}
-            // Out of descriptors or memory: connections that end will give some back.
-            Err(error) if matches!(error.raw_os_error(), Some(12 | 23 | 24)) => {
+            // Out of descriptors or memory, or an error of the new connection that Linux passes on: later ones may come.
+            Err(error) => {
                 tracing::error!(%error, "connection not accepted");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
-            Err(error) => return Err(error),
         }
         while connections.try_join_next().is_some() {}
     }
     let ended = async { while connections.join_next().await.is_some() {} };
     // What is still open then is dropped with the set.
     drop(tokio::time::timeout(limits.grace, ended).await);
-    Ok(())
 }
 
 async fn connection(stream: TcpStream, router: Router, head: Duration, cancel: Cancel) {
@@ -106,11 +101,7 @@ pub async fn listen(router: Router, address: SocketAddr, cancel: &Cancel) -> pri
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     let cancel = cancel.clone();
-    tokio::spawn(async move {
-        if let Err(error) = serve(listener, router, ServeLimits::default(), &cancel).await {
-            tracing::error!(%error, "no longer listening");
-        }
-    });
+    tokio::spawn(async move { serve(listener, router, ServeLimits::default(), &cancel).await });
     Ok(bound)
 }
 
@@ -146,7 +137,7 @@ mod tests {
         cancel: Cancel,
         entered: Arc<Notify>,
         go: Arc<Notify>,
-        task: tokio::task::JoinHandle<io::Result<()>>,
+        task: tokio::task::JoinHandle<()>,
     }
 
     /// `/` answers at once, `/slow` when it is told to.
@@ -168,7 +159,7 @@ mod tests {
     }
 
     async fn ended(served: Served) {
-        tokio::time::timeout(PATIENCE, served.task).await.unwrap().unwrap().unwrap();
+        tokio::time::timeout(PATIENCE, served.task).await.unwrap().unwrap();
     }
 
     #[tokio::test]

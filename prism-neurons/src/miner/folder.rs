@@ -1,16 +1,37 @@
 //! A folder as a bundle.
 use prism_core::{Error, Fault, Kind, Result};
-use prism_eval::bundle;
+use prism_eval::bundle::{self, BundleError};
 use std::{collections::BTreeMap, fs, io::Read as _, path::Path};
+
+/// Why a folder can't be packed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackError {
+    /// A file can't be read, or is too large to be read.
+    #[error("{}", .0.chain())]
+    Read(#[from] Error),
+    /// No validator would take it.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+}
+
+impl From<PackError> for Error {
+    fn from(error: PackError) -> Self {
+        match error {
+            PackError::Read(error) => error,
+            PackError::Bundle(error) => error.into(),
+        }
+    }
+}
 
 /// Packs a folder, or takes a single file as it is (a `.py`, or a ZIP that is packed already).
 ///
 /// # Errors
-/// `NotFound` and `Unavailable` for what can't be read; `Invalid` and `Limit` for what no validator would take.
-pub fn pack_folder(path: &Path) -> Result<Vec<u8>> {
+/// What can't be read, and what no validator would take.
+pub fn pack_folder(path: &Path) -> Result<Vec<u8>, PackError> {
     let metadata = fs::metadata(path).map_err(|e| unreadable(path, e))?;
     if metadata.is_file() {
-        return read_bounded(path, bundle::MAX_WIRE_BYTES as u64);
+        return Ok(read_bounded(path, bundle::MAX_WIRE_BYTES as u64)?);
     }
     let mut files = BTreeMap::new();
     collect(path, "", &mut files)?;

@@ -1,7 +1,7 @@
 //! A miner: packs a bundle, signs it, sends it, and asks what became of it.
 mod folder;
 
-pub use folder::pack_folder;
+pub use folder::{PackError, pack_folder};
 
 use crate::wire::{Accepted, Curve, Refused, SubmissionRequest, SubmissionView};
 use base64::{Engine as _, engine::general_purpose::STANDARD};

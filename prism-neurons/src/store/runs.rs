@@ -159,6 +159,20 @@ impl Store {
         .await
     }
 
+    /// Runs of a cohort's baselines that were given up are to be done again: without them nobody can be scored. How many.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn retry_baselines(&self, cohort: u64) -> Result<usize, StoreError> {
+        self.write(move |db| {
+            let sql = "UPDATE runs SET status = 'pending', attempts = 0 WHERE status = 'abandoned' AND task IN (
+                           SELECT er.task FROM entrant_runs er JOIN entrants e USING (cohort, submission)
+                           WHERE cohort = ?1 AND e.role = 'baseline')";
+            execute(db, sql, [int(cohort)])
+        })
+        .await
+    }
+
     /// How the runs of an entrant stand, in the order of the plan.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Published architectures that every cohort measures: what a submission is compared with.
 use super::Validator;
 use crate::store::families::{FamilyRecord, PublishedFamily};
-use prism_core::{Error, Result, SubmissionId, artifacts::ArtifactsExt};
+use prism_core::{Error, FamilyId, Result, SubmissionId, artifacts::ArtifactsExt};
 use prism_eval::graph::{Context, GraphSpec, Limits, baselines, family};
 
 /// A published architecture.
@@ -31,6 +31,11 @@ pub(super) const GRAPH: &str = "graph";
 /// The name under which a canonical recipe stands in a submission's material.
 pub(super) const RECIPE: &str = "recipe";
 
+/// The id under which a baseline's runs are recorded; never a submission's.
+pub(super) fn baseline_id(family: FamilyId) -> SubmissionId {
+    SubmissionId::of_parts("prism/baseline/1", &[&family.0])
+}
+
 impl Validator {
     /// The numbers that architectures may depend on, at the base size.
     pub(super) fn context(&self) -> Context {
@@ -52,7 +57,7 @@ impl Validator {
             families.push(PublishedFamily {
                 id,
                 name: baseline.name.clone(),
-                submission: SubmissionId::of_parts("prism/baseline/1", &[&id.0]),
+                submission: baseline_id(id),
                 material: [(GRAPH.to_owned(), digest)].into(),
             });
         }

@@ -1,11 +1,11 @@
 //! Cohorts: open for some blocks, then closed, then seeded by a block that nobody knew while it was open.
-use super::Validator;
+use super::{Validator, baseline::baseline_id};
 use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
 };
 use prism_core::{
-    Block, Finite, Kind, Result, Seed, SubmissionId,
+    Block, Finite, Hotkey, Kind, Result, Seed, SubmissionId,
     evidence::Estimate,
     submission::{Precedence, SubmissionKind, SubmissionStatus},
 };
@@ -24,9 +24,9 @@ pub struct CohortRule {
 /// Where the seed of a cohort comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SeedRule {
-    /// The hash of the finalized block this many after the closing one. Equal for all validators.
+    /// The hash of the block this many after the best one at closing: when the cohort closes nobody knows it.
     Chain {
-        /// Blocks after the closing one.
+        /// Blocks after the best one.
         delay: u64,
     },
     /// A word that stands in for the block hash, so that runs replay. For development: rows are known before they are
@@ -57,38 +57,37 @@ impl Validator {
         Ok(!self.unconfirmed(margin, z).await?.is_empty())
     }
 
-    /// Closes the open cohort at the finalized head.
+    /// Closes the open cohort at the finalized head. Its seed is the hash of a block that does not exist yet: what was
+    /// taken in before can't have been made for the rows that follow from it.
     pub(super) async fn close_now(&self) -> Result<()> {
-        let head = self.0.chain.head().await?.finalized;
-        let open = self.0.store.open_cohort(head).await?;
-        self.close(open.number, head).await
-    }
-
-    async fn close(&self, number: u64, at: Block) -> Result<()> {
+        let head = self.0.chain.head().await?;
+        let open = self.0.store.open_cohort(head.finalized).await?;
         let seed_block = match self.0.cohorts.seed {
-            SeedRule::Chain { delay } => Some(Block(at.0.saturating_add(delay))),
+            SeedRule::Chain { delay } => Some(Block(head.block.0.saturating_add(delay.max(1)))),
             SeedRule::Fixed(_) => None,
         };
-        tracing::info!(cohort = number, block = at.0, "cohort closed");
-        Ok(self.0.store.close_cohort(number, at, seed_block).await?)
+        tracing::info!(cohort = open.number, block = head.finalized.0, "cohort closed");
+        Ok(self.0.store.close_cohort(open.number, head.finalized, seed_block).await?)
     }
 
-    /// Closes the open cohort when its blocks have passed, and seeds a closed one when its seed is known. Whether anything
-    /// moved.
-    pub(super) async fn cohort_step(&self) -> Result<bool> {
+    /// Closes the open cohort when its blocks have passed. Whether it did.
+    pub(super) async fn close_step(&self) -> Result<bool> {
         let finalized = self.0.chain.head().await?.finalized;
         let open = self.0.store.open_cohort(finalized).await?;
-        let due = Block(open.opened.0.saturating_add(self.0.cohorts.blocks));
-        let mut moved = false;
-        if finalized >= due {
-            self.close(open.number, due).await?;
-            moved = true;
+        if finalized.0 < open.opened.0.saturating_add(self.0.cohorts.blocks) {
+            return Ok(false);
         }
+        self.close_now().await?;
+        Ok(true)
+    }
+
+    /// Seeds the oldest closed cohort when its seed is known. Whether it did.
+    pub(super) async fn seed_step(&self) -> Result<bool> {
         let waiting = self.0.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Closed);
-        if let Some(cohort) = waiting {
-            moved |= self.seed(&cohort).await?;
+        match waiting {
+            Some(cohort) => self.seed(&cohort).await,
+            None => Ok(false),
         }
-        Ok(moved)
     }
 
     async fn seed(&self, cohort: &CohortRecord) -> Result<bool> {
@@ -144,11 +143,12 @@ impl Validator {
         let mut others = Vec::new();
         for family in self.published_families().await? {
             others.push(Entrant {
-                submission: family.submission,
+                // A family that a miner's submission founded earlier is measured as a baseline under an id of its own.
+                submission: baseline_id(family.id),
                 role: EntrantRole::Baseline,
                 kind: SubmissionKind::ArchitectureOnly,
                 family: family.id,
-                precedence: Precedence { block: Block(0), extrinsic: 0, hotkey: family.hotkey, local: false },
+                precedence: Precedence { block: Block(0), extrinsic: 0, hotkey: Hotkey([0; 32]), local: false },
                 material: family.material,
             });
         }

@@ -9,11 +9,14 @@
 //! | tasks to evidence | `evaluate` |
 //! | evidence to score cards and standings | `settle` |
 //! | standings to weights on the chain | `pay` |
+//!
+//! [`Validator::listen`] is the door that submissions come in by.
 mod baseline;
 mod builder;
 mod cohort;
 mod evaluate;
 mod examine;
+mod listen;
 mod pay;
 mod settle;
 mod take_in;
@@ -27,14 +30,16 @@ pub use evaluate::RetryRule;
 
 use crate::store::Store;
 use prism_core::{
-    Artifacts, Cancel, ChainView, Clock, MechanismId, Netuid, Observer, Result, Reviewer, RewardPolicy, Scorer,
-    SubmissionSource, Trainer, WeightSetter, plan::DataRef, receipt::Stage,
+    Artifacts, Cancel, ChainView, Clock, Error, Fault, Kind, MechanismId, Netuid, Observer, Result, Retry, Reviewer,
+    RewardPolicy, Scorer, SubmissionSource, Trainer, WeightSetter, plan::DataRef, receipt::Stage,
 };
 use prism_eval::policy::PrismPolicy;
 use std::{sync::Arc, time::Duration};
 
 /// The pause between two looks at the sources and the chain when there was nothing to do.
 const PAUSE: Duration = Duration::from_secs(2);
+/// The pause after a failure that time alone may not mend.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// A validator, composed by [`Validator::builder`]. Clones share everything.
 #[derive(Debug, Clone)]
@@ -76,11 +81,11 @@ impl Validator {
         &self.0.store
     }
 
-    /// Runs until cancelled: measuring and paying side by side. A step that fails for a reason that time can mend is
-    /// logged and tried again; any other failure ends the run.
+    /// Runs until cancelled: measuring and paying side by side. A step that fails is logged and tried again, later where
+    /// an operator has to look first.
     ///
     /// # Errors
-    /// The first failure that time can't mend.
+    /// Those of [`Validator::start`]; `Bug`, when a rule of this program is broken.
     pub async fn run(&self, cancel: &Cancel) -> Result<()> {
         self.start().await?;
         let measuring = self.repeat("measuring", cancel, async || self.measure_step(cancel).await);
@@ -96,21 +101,32 @@ impl Validator {
     /// Those of the steps; `Cancelled`.
     pub async fn run_cohort(&self, cancel: &Cancel) -> Result<()> {
         self.start().await?;
-        while self.take_in_step().await? || self.examine_step(cancel).await? {}
+        // Weights of an earlier epoch that are under way are seen through first.
+        while self.store().receipt_in_flight().await?.is_some() {
+            self.pay_step().await?;
+            self.pause(cancel).await?;
+        }
+        while self.take_in_step().await? || self.examine_step(cancel).await? {
+            self.go_on(cancel)?;
+        }
         // Nothing to measure, or a restart that finds its cohort on the way.
         if self.has_entrants().await? {
             self.close_now().await?;
         }
         while self.store().unsettled_cohort().await?.is_some() {
-            if !self.cohort_step().await? && !self.evaluate_step(cancel).await? && !self.settle_step().await? {
+            if !self.seed_step().await? && !self.evaluate_step(cancel).await? && !self.settle_step().await? {
                 self.pause(cancel).await?;
             }
         }
         // One vector: where epochs are short, the next one is due by the time that this has landed.
-        while !self.pay_step().await?.is_done() && !self.has_landed().await? {
-            self.pause(cancel).await?;
+        loop {
+            match self.pay_step().await {
+                Ok(step) if step.is_done() => return Ok(()),
+                Ok(_) if self.has_landed().await? => return Ok(()),
+                Err(error) if error.retry_class() == Retry::Never => return Err(error),
+                Ok(_) | Err(_) => self.pause(cancel).await?,
+            }
         }
-        Ok(())
     }
 
     /// Whether the newest weights were read back from the chain.
@@ -133,8 +149,13 @@ impl Validator {
     /// One pass over everything but paying. Whether anything moved.
     async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
         let mut moved = self.take_in_step().await?;
-        moved |= self.examine_step(cancel).await?;
-        moved |= self.cohort_step().await?;
+        // All of them: a cohort is seeded only when nothing in it is unexamined.
+        while self.examine_step(cancel).await? {
+            self.go_on(cancel)?;
+            moved = true;
+        }
+        moved |= self.close_step().await?;
+        moved |= self.seed_step().await?;
         moved |= self.evaluate_step(cancel).await?;
         moved |= self.settle_step().await?;
         Ok(if moved { Step::Moved } else { Step::Done })
@@ -145,15 +166,18 @@ impl Validator {
             let pause = match step().await {
                 Ok(Step::Moved) => Duration::ZERO,
                 Ok(_) => PAUSE,
-                Err(error) if cancel.is_cancelled() && error.kind() == prism_core::Kind::Cancelled => break,
-                Err(error) => match error.retry_class() {
-                    prism_core::Retry::Now => PAUSE,
-                    prism_core::Retry::After(span) => {
-                        tracing::warn!(error = error.chain(), "{what} failed and is tried again");
-                        span.clamp(PAUSE, Duration::from_secs(600))
+                Err(error) if cancel.is_cancelled() && error.kind() == Kind::Cancelled => break,
+                // A rule of this program is broken: what it would do next can't be trusted.
+                Err(error) if error.kind() == Kind::Bug => return Err(error),
+                Err(error) => {
+                    tracing::error!(error = error.chain(), "{what} failed and is tried again");
+                    match error.retry_class() {
+                        Retry::Now => PAUSE,
+                        Retry::After(span) => span.clamp(PAUSE, LONGEST_PAUSE),
+                        // Stake, permit, policy, a full disk: an operator has to look, and nothing else should stop.
+                        _ => LONGEST_PAUSE,
                     }
-                    _ => return Err(error),
-                },
+                }
             };
             if pause > Duration::ZERO {
                 futures::future::select(self.0.clock.sleep(pause), cancel.cancelled()).await;
@@ -165,12 +189,13 @@ impl Validator {
     async fn pause(&self, cancel: &Cancel) -> Result<()> {
         // Shorter than in the endless loop: somebody waits.
         futures::future::select(self.0.clock.sleep(PAUSE / 8), cancel.cancelled()).await;
+        self.go_on(cancel)
+    }
+
+    /// `Cancelled` when somebody asked to stop.
+    fn go_on(&self, cancel: &Cancel) -> Result<()> {
         if cancel.is_cancelled() {
-            return Err(prism_core::Error::new(
-                prism_core::Kind::Cancelled,
-                prism_core::Fault::Policy,
-                "validator stopped",
-            ));
+            return Err(Error::new(Kind::Cancelled, Fault::Policy, "validator stopped"));
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 use super::{Step, Validator, cohort::policy_digest};
 use crate::store::payments::{AllocationRecord, ReceiptRecord};
 use prism_core::{
-    Epoch, Finite, Hotkey, Result, WeightIntent,
+    Epoch, Error, Fault, Finite, Hotkey, Kind, Result, WeightIntent,
     receipt::Stage,
     reward::{Allocation, RewardContext},
 };
@@ -34,8 +34,8 @@ impl Validator {
         }
         if receipts.len() >= ATTEMPTS {
             let last = receipts.last().map(|record| record.receipt.stage.name()).unwrap_or_default();
-            tracing::error!(%epoch, last, "weights of this epoch did not land in {ATTEMPTS} attempts");
-            return Ok(Step::Done);
+            let text = format!("weights of epoch {epoch} did not land in {ATTEMPTS} attempts, the last one {last}");
+            return Err(Error::new(Kind::Limit, Fault::Validator, text));
         }
         let Some((shares, burn)) = self.shares(epoch, allocation).await? else { return Ok(Step::Done) };
         let intent = WeightIntent {

@@ -6,14 +6,14 @@ use crate::store::{
     submissions::Reason,
 };
 use prism_core::{
-    Epoch, Error, Evidence, Result, ScoreCard, SubmissionId,
+    Epoch, Error, Evidence, Fault, Kind, Result, Retry, ScoreCard, SubmissionId,
     evidence::RunOutcome,
     observer::Event,
     score::Track,
     scorer::{Candidate, Round},
     submission::SubmissionStatus,
 };
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 impl Validator {
     /// Scores the seeded cohort when none of its runs is due any more. Whether it was settled.
@@ -23,6 +23,12 @@ impl Validator {
         let Some(cohort) = seeded else { return Ok(false) };
         if !parts.store.due_runs(cohort.number).await?.is_empty() {
             return Ok(false);
+        }
+        let again = parts.store.retry_baselines(cohort.number).await?;
+        if again > 0 {
+            let text = format!("{again} runs of baselines were given up; without them nobody can be scored");
+            let error = Error::new(Kind::Unavailable, Fault::Infrastructure, text);
+            return Err(error.retry(Retry::After(Duration::from_secs(300))));
         }
         let policy = cohort.policy.clone().unwrap_or_default();
         let entrants = parts.store.entrants(cohort.number).await?;

@@ -12,7 +12,14 @@ impl Validator {
         let mut any = false;
         for source in &parts.sources {
             let cursor = parts.store.cursor(source.name()).await?;
-            let batch = source.poll(cursor.as_ref(), BATCH).await?;
+            let batch = match source.poll(cursor.as_ref(), BATCH).await {
+                Ok(batch) => batch,
+                // One source that fails keeps nobody from the others; its cursor stays where it is.
+                Err(error) => {
+                    tracing::error!(source = source.name(), error = error.chain(), "source can't be polled");
+                    continue;
+                }
+            };
             if batch.submissions.is_empty() {
                 continue;
             }

@@ -8,7 +8,8 @@ use crate::graph::{
 use proptest::prelude::*;
 
 fn resolved(spec: &GraphSpec) -> ResolvedGraph {
-    spec.resolve(&Context::new(64, 16), &Limits::default()).unwrap()
+    let limits = Limits { steps: 8192, ..Limits::default() };
+    spec.resolve(&Context::new(64, 16), &limits).unwrap()
 }
 
 fn baseline(name: &str) -> GraphSpec {

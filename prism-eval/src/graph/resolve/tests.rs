@@ -224,7 +224,7 @@ fn layers_work_memory_and_unrolling_are_bounded() {
         "- { id: y, op: repeat, of: x, times: 97, output: z, nodes: [{ id: z, op: attention, of: input, heads: 4 }] }";
     assert_eq!(refusal(deep), GraphError::Limit { what: "layers", value: 97, limit: 96 });
     let endless = "- { id: y, op: repeat, of: x, times: 999999999999999999, output: z, nodes: [{ id: z, op: dropout, of: input }] }";
-    assert!(matches!(refusal(endless), GraphError::Limit { what: "nodes after unrolling", .. }));
+    assert!(matches!(refusal(endless), GraphError::Limit { what: "inputs of all nodes after unrolling", .. }));
     let empty = "- { id: y, op: repeat, of: x, times: 999999999999999999, output: input, nodes: [] }";
     assert!(matches!(refusal(empty), GraphError::Limit { what: "nodes after unrolling", .. }));
     let long = "- { id: y, op: repeat, of: x, times: 9000, output: z, nodes: [{ id: z, op: rms_norm, of: input }] }";

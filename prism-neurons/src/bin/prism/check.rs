@@ -6,7 +6,7 @@ use prism_eval::{
     graph,
     policy::PlanPolicy,
 };
-use prism_neurons::miner::pack_folder;
+use prism_neurons::miner::{PackError, pack_folder};
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -30,8 +30,12 @@ impl Check {
     pub(crate) fn run(self) -> Result<()> {
         let plan = if self.smoke { PlanPolicy::smoke() } else { PlanPolicy::default() };
         let (context, limits) = (plan.context(VOCABULARY), plan.limits());
-        let archive = pack_folder(&self.bundle)?;
-        let examination = match Examination::of(&archive, &context, &limits) {
+        let examined = match pack_folder(&self.bundle) {
+            Ok(archive) => Examination::of(&archive, &context, &limits),
+            Err(PackError::Bundle(error)) => Err(error.into()),
+            Err(error) => return Err(error.into()),
+        };
+        let examination = match examined {
             Ok(examination) => examination,
             Err(error) => {
                 if self.json {

@@ -10,10 +10,8 @@ use prism_chain::{
 use prism_core::{Cancel, Error, Fault, Kind, Result};
 use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
 use prism_neurons::{
-    clock::SystemClock,
     config::{Overrides, ValidatorConfig},
-    http::{self, Api, listen},
-    intake::{Intake, IntakeLimits, IntakeParts, IntakeSource},
+    intake::{IntakeLimits, IntakeSource},
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
 };
@@ -66,8 +64,6 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     let key = Keypair::from_file(key_file)?;
     let hotkey = key.hotkey();
     let client = ChainClient::connect(chain_config(config)?).await?;
-    let view = Arc::new(SubtensorView::new(client.clone()));
-    let clock = Arc::new(SystemClock::new());
     let folder = &config.data.folder;
     let made = std::fs::create_dir_all(folder);
     made.map_err(|e| {
@@ -84,10 +80,10 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     };
     let validator = validator::Validator::builder()
         .subnet(config.chain.netuid, config.chain.mechanism)
-        .chain(view.clone())
+        .chain(SubtensorView::new(client.clone()))
         .source(IntakeSource::new(store.clone()))
-        .store(store.clone())
-        .artifacts(artifacts.clone())
+        .store(store)
+        .artifacts(artifacts)
         .trainer(NativeTrainer::new(Arc::clone(&corpus)))
         .data(corpus.data_ref())
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
@@ -96,20 +92,9 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
         .workers(config.evaluation.workers as usize)
         .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() })
         .build()?;
-    validator.start().await?;
-    let intake = Intake::new(IntakeParts {
-        netuid: config.chain.netuid,
-        chain: view.clone(),
-        store: store.clone(),
-        artifacts,
-        precheck: Arc::new(validator.clone()),
-        clock: clock.clone(),
-        validator: Some(hotkey),
-        limits: IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() },
-    });
     let cancel = Cancel::new();
-    let api = Api { intake, store, chain: view, clock };
-    let address = listen(http::router(api), config.http.listen, &cancel).await?;
+    let limits = IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() };
+    let address = validator.listen(config.http.listen, hotkey, limits, &cancel).await?;
     eprintln!("validator {hotkey} on subnet {} listens on http://{address}; interrupt to stop", config.chain.netuid);
 
     let interrupted = cancel.clone();

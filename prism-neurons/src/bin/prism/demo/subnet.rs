@@ -11,8 +11,7 @@ use prism_core::{Cancel, ChainView as _, Error, Hotkey, MechanismId, Netuid, Rec
 use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
 use prism_neurons::{
     clock::SystemClock,
-    http::{self, Api, listen},
-    intake::{Intake, IntakeLimits, IntakeParts, IntakeSource},
+    intake::{IntakeLimits, IntakeSource},
     miner::Miner,
     store::{FileArtifacts, Store},
     validator::{CohortRule, SeedRule, Validator},
@@ -104,8 +103,8 @@ impl Subnet {
             .subnet(NETUID, MechanismId(0))
             .chain(view.clone())
             .source(IntakeSource::new(store.clone()))
-            .store(store.clone())
-            .artifacts(artifacts.clone())
+            .store(store)
+            .artifacts(artifacts)
             .trainer(NativeTrainer::new(Arc::clone(&corpus)))
             .data(corpus.data_ref())
             .weight_setter(setter)
@@ -115,22 +114,10 @@ impl Subnet {
             .observer(progress)
             .build()?;
 
-        let intake = Intake::new(IntakeParts {
-            netuid: NETUID,
-            chain: view.clone(),
-            store: store.clone(),
-            artifacts,
-            precheck: Arc::new(validator.clone()),
-            clock: clock.clone(),
-            validator: Some(validator_hotkey),
-            limits: IntakeLimits::default(),
-        });
-        let api = Api { intake, store, chain: view.clone(), clock: clock.clone() };
         let listening = Cancel::new();
-        let address = listen(http::router(api), SocketAddr::from(([127, 0, 0, 1], 0)), &listening).await?;
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let address = validator.listen(anywhere, validator_hotkey, IntakeLimits::default(), &listening).await?;
         let address = format!("http://{address}");
-        // What a submission needs is on record before the first one comes.
-        validator.start().await?;
         let watcher = Miner::new(Arc::new(validator_key), clock, &address)?;
         Ok(Self {
             devnet,
