@@ -287,7 +287,7 @@ struct Told(Arc<MemoryArtifacts>);
 
 impl Told {
     fn task(bundle: &[u8]) -> TrainTask {
-        TrainTask { subject: Subject::Guest { bundle: Digest::of(bundle) }, ..sample::task() }
+        TrainTask { subject: Subject::Guest { bundle: Digest::of(bundle), recipe: None }, ..sample::task() }
     }
 }
 

@@ -60,6 +60,9 @@ pub enum Subject {
     Guest {
         /// The normalised bundle.
         bundle: Digest,
+        /// The canonical recipe to train it with, and then nothing of it but `build_model` and the forward pass is
+        /// called; its own hooks when absent.
+        recipe: Option<Digest>,
     },
     /// A finished model.
     Weights {

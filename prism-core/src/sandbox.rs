@@ -82,6 +82,11 @@ pub enum Root {
     HostDirectories(Vec<PathBuf>),
 }
 
+/// Where the work finds its scratch space; files that it leaves below [`ARTIFACTS`] are collected after its end.
+pub const SCRATCH: &str = "/tmp";
+/// Where the work leaves files for the host.
+pub const ARTIFACTS: &str = "/tmp/artifacts";
+
 /// What the work may use. A zero means none, not unlimited.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -105,7 +110,7 @@ pub struct Limits {
     pub shared_memory: u64,
     /// Bytes of standard error before the work is killed.
     pub stderr: u64,
-    /// Bytes on the channel, both ways.
+    /// Bytes on the channel, both ways: the work's standard input and output.
     pub channel: u64,
 }
 
@@ -186,6 +191,7 @@ pub struct SandboxOutcome {
 /// 4. The class in the outcome comes from host evidence only.
 /// 5. After `wait` or drop no process, mount or control group of it is left.
 /// 6. `sweep` removes what a crashed host left, and only what carries this backend's label.
+/// 7. Between `freeze` and `thaw` nothing of the work runs; kill, drop and the wall clock still end it.
 #[async_trait]
 pub trait Sandbox: Debug + Send + Sync + 'static {
     /// The backend's name.
@@ -208,6 +214,10 @@ pub trait Running: Debug + Send + Sync {
     fn channel(&mut self) -> Option<Channel>;
     /// What it has used so far.
     async fn usage(&self) -> Result<Usage>;
+    /// Stops everything of it where it stands. Idempotent.
+    async fn freeze(&self) -> Result<()>;
+    /// Lets it go on. Idempotent.
+    async fn thaw(&self) -> Result<()>;
     /// Kills everything. Idempotent; also usable from another task.
     fn killer(&self) -> Box<dyn Killer>;
     /// Waits for the end.

@@ -10,6 +10,7 @@ pub mod data;
 pub mod document;
 pub mod examination;
 pub mod graph;
+pub mod guest;
 pub mod measure;
 pub mod native;
 pub mod plan_of_runs;
@@ -17,6 +18,7 @@ pub mod player;
 pub mod policy;
 pub mod recipe;
 pub mod reward;
+pub mod sandbox;
 pub mod score;
 pub mod trainer;
 #[cfg(test)]

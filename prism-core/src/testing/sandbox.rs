@@ -99,6 +99,7 @@ suite!(
     4 => clause_4_the_class_comes_from_host_evidence_only,
     5 => clause_5_nothing_is_left_after_wait_or_drop,
     6 => clause_6_sweep_removes_its_own_and_nothing_else,
+    7 => clause_7_nothing_runs_while_frozen,
 );
 
 /// Starts and waits, reading the channel to its end meanwhile.
@@ -233,5 +234,41 @@ pub async fn clause_6_sweep_removes_its_own_and_nothing_else(driver: &mut dyn Sa
     ensure!(swept >= 1, "sweep says that it removed {swept}");
     ensure!(driver.abandoned(true).await? == 0, "sweep left what a crash had left");
     ensure!(driver.abandoned(false).await? == 1, "sweep removed what isn't this backend's");
+    Ok(())
+}
+
+/// An echo that is frozen and asked, then thawed and heard; a spinner whose processor time stands still; a frozen sleeper
+/// that is dropped.
+pub async fn clause_7_nothing_runs_while_frozen(driver: &mut dyn SandboxDriver) -> Check {
+    let pause = Duration::from_millis(300);
+    let mut running = driver.sandbox().start(driver.spec(&Program::Echo)).await?;
+    let Some((mut source, mut sink)) = running.channel() else { return Err(Broken("work has no channel".into())) };
+    let failed = |e: std::io::Error| Broken(format!("channel of an echo failed: {e}"));
+    running.freeze().await?;
+    running.freeze().await?;
+    sink.write_all(b"x").await.map_err(failed)?;
+    let mut said = [0; 1];
+    ensure!(within(pause, source.read(&mut said)).await.is_none(), "frozen work answered");
+    running.thaw().await?;
+    let heard = within(GIVE_UP, source.read(&mut said)).await;
+    ensure!(matches!(heard, Some(Ok(1))), "thawed work did not answer: {heard:?}");
+    sink.close().await.map_err(failed)?;
+    let ended = within(GIVE_UP, running.wait()).await.ok_or_else(|| Broken("thawed work goes on".into()))??;
+    ensure!(ended.failure.is_none(), "thawed work ended with {:?}: {}", ended.failure, ended.reason);
+    let mut running = driver.sandbox().start(driver.spec(&Program::Spin)).await?;
+    let channel = running.channel();
+    within(pause, pending::<()>()).await;
+    running.freeze().await?;
+    let before = running.usage().await?.cpu_millis;
+    within(pause, pending::<()>()).await;
+    let after = running.usage().await?.cpu_millis;
+    ensure!(after <= before + 20, "frozen work computed for {} ms", after - before);
+    drop(running);
+    drop(channel);
+    let mut looks = 0..50;
+    while driver.remains().await? > 0 {
+        ensure!(looks.next().is_some(), "frozen work is left 5 s after drop");
+        within(Duration::from_millis(100), pending::<()>()).await;
+    }
     Ok(())
 }

@@ -163,7 +163,7 @@ fn what_this_machine_lacks_is_an_error() {
         change(&mut task);
         block_on(trainer().train(&task, &around)).unwrap_err().kind()
     };
-    assert_eq!(kind(|t| t.subject = Subject::Guest { bundle: t.policy }), Kind::Unsupported);
+    assert_eq!(kind(|t| t.subject = Subject::Guest { bundle: t.policy, recipe: None }), Kind::Unsupported);
     assert_eq!(kind(|t| t.subject = Subject::Native { graph: t.policy, recipe: t.policy }), Kind::NotFound);
     assert_eq!(kind(|t| t.data.dataset = t.policy), Kind::NotFound);
     assert_eq!(kind(|t| t.budget.tokens += 1), Kind::Invalid);

@@ -175,6 +175,7 @@ struct Line {
     bytes: VecDeque<u8>,
     /// Open, and sending back.
     echoes: bool,
+    frozen: bool,
     killed: Option<(FailureClass, String)>,
     waiting: Vec<Waker>,
 }
@@ -205,6 +206,18 @@ impl Running for Process {
 
     async fn usage(&self) -> Result<Usage> {
         Ok(self.act.demand.within(&self.limits))
+    }
+
+    async fn freeze(&self) -> Result<()> {
+        lock(&self.line).frozen = true;
+        Ok(())
+    }
+
+    async fn thaw(&self) -> Result<()> {
+        let mut line = lock(&self.line);
+        line.frozen = false;
+        line.wake();
+        Ok(())
     }
 
     fn killer(&self) -> Box<dyn Killer> {
@@ -261,6 +274,7 @@ impl Killer for Hand {
     fn kill(&self, class: FailureClass, reason: &str) {
         let mut line = lock(&self.0);
         line.killed.get_or_insert_with(|| (class, reason.to_owned()));
+        line.frozen = false;
         line.echoes = false;
         line.wake();
     }
@@ -274,7 +288,7 @@ impl ByteSource for Outlet {
     async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         poll_fn(|context| {
             let mut line = lock(&self.0);
-            if line.bytes.is_empty() && line.echoes && !into.is_empty() {
+            if line.frozen || (line.bytes.is_empty() && line.echoes && !into.is_empty()) {
                 line.waiting.push(context.waker().clone());
                 return Poll::Pending;
             }

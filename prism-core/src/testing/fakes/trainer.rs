@@ -59,7 +59,7 @@ impl Trainer for ScriptedTrainer {
     async fn train(&self, task: &TrainTask, around: &Surroundings) -> Result<Evidence> {
         let bytes = match &task.subject {
             Subject::Native { graph, recipe } => vec![*graph, *recipe],
-            Subject::Guest { bundle } => vec![*bundle],
+            Subject::Guest { bundle, recipe } => [*bundle].into_iter().chain(*recipe).collect(),
             Subject::Weights { model } => vec![*model],
         };
         for digest in bytes {

@@ -169,6 +169,15 @@ impl Running for MutantRunning {
     async fn usage(&self) -> Result<Usage> {
         self.running.as_ref().unwrap().usage().await
     }
+    async fn freeze(&self) -> Result<()> {
+        if self.breaks == 7 {
+            return Ok(());
+        }
+        self.running.as_ref().unwrap().freeze().await
+    }
+    async fn thaw(&self) -> Result<()> {
+        self.running.as_ref().unwrap().thaw().await
+    }
     fn killer(&self) -> Box<dyn Killer> {
         self.running.as_ref().unwrap().killer()
     }
@@ -233,4 +242,5 @@ mutants! { mutant;
     mutant_4_fails_exactly_clause_4 4
     mutant_5_fails_exactly_clause_5 5
     mutant_6_fails_exactly_clause_6 6
+    mutant_7_fails_exactly_clause_7 7
 }

@@ -27,7 +27,7 @@ use std::{
 const LIE: f64 = 12_345.678;
 
 fn of_bundle(bundle: &[u8]) -> TrainTask {
-    TrainTask { subject: Subject::Guest { bundle: Digest::of(bundle) }, ..sample::task() }
+    TrainTask { subject: Subject::Guest { bundle: Digest::of(bundle), recipe: None }, ..sample::task() }
 }
 
 fn is_bundle(task: &TrainTask, bundle: &[u8]) -> bool {

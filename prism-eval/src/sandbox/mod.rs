@@ -1,0 +1,1 @@
+//! Where untrusted code runs: backends of [`Sandbox`](prism_core::Sandbox).
