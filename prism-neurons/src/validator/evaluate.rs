@@ -1,7 +1,7 @@
 //! From tasks to evidence: the plan of runs, and workers that carry it out.
 use super::{
     Validator,
-    baseline::{GRAPH, RECIPE},
+    material::{BUNDLE, GRAPH, HOOKS, RECIPE},
 };
 use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant},
@@ -13,7 +13,9 @@ use prism_core::{
     trainer::Surroundings,
 };
 use prism_eval::{
-    plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{
+        Architecture, Cohort, Entrant as Measured, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs,
+    },
     recipe::Recipe,
     score::tuned_reference,
 };
@@ -64,11 +66,13 @@ impl Validator {
         let shared = Cohort { seed, data: self.0.data.clone(), references };
         let mut plans = Vec::new();
         for entrant in entrants {
-            let Some(graph) = entrant.material.get(GRAPH).copied() else {
-                return Err(Error::bug(format!("entrant {} has no graph", entrant.submission)));
+            let material = |name: &str| entrant.material.get(name).copied();
+            let declared = material(GRAPH).map(Architecture::Declared);
+            let Some(architecture) = declared.or(material(BUNDLE).map(Architecture::Code)) else {
+                return Err(Error::bug(format!("entrant {} has no architecture", entrant.submission)));
             };
-            let recipe = entrant.material.get(RECIPE).copied();
-            let measured = Measured { kind: entrant.kind, graph, recipe };
+            let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
+            let measured = Measured { kind: entrant.kind, architecture, training };
             plans.push((entrant.submission, plan_of_runs(policy, &shared, &measured)?));
         }
         Ok(self.0.store.plan_runs(cohort.number, plans).await?)
