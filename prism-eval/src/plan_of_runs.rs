@@ -145,6 +145,14 @@ pub fn plan_of_repeats(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
     (1..=policy.repeats).map(repeat).collect()
 }
 
+/// The same run of a baseline with more optimizer steps on each batch, at each of [`PlanPolicy::work`]: see there.
+#[must_use]
+pub fn plan_of_work(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
+    let of = run.id();
+    let more = |inner_steps| TrainTask { role: RunRole::Work { of, inner_steps }, ..run.clone() };
+    policy.work.iter().copied().map(more).collect()
+}
+
 /// A recipe with all its learning rates multiplied; `None` when a rate overflows.
 #[must_use]
 pub fn at_rate(recipe: &Recipe, rate: Finite) -> Option<Recipe> {

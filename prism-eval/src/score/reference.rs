@@ -161,7 +161,7 @@ pub(super) fn with_repeats<'a>(runs: &'a [Evidence], run: &'a Evidence) -> Resul
     Ok(all)
 }
 
-fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
+pub(super) fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
     match &run.outcome {
         RunOutcome::Completed => Ok(()),
         RunOutcome::Failed { class, reason } => {
