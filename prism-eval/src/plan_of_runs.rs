@@ -133,6 +133,7 @@ fn task(
     let budget = policy.budget()?;
     let cadence = Cadence {
         points: policy.points,
+        window_tokens: policy.window_tokens,
         rows: policy.rows,
         audits: policy.audits,
         held_out_rows: policy.held_out_rows,
