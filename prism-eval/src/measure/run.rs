@@ -362,6 +362,25 @@ mod tests {
     }
 
     #[test]
+    fn a_run_may_move_between_threads() {
+        fn sends<T: Send>(_: &T) {}
+        let corpus = stand_in().unwrap();
+        let task = task(&corpus);
+        let (mut dealer, around) = (Dealer::new(&corpus, &task).unwrap(), around());
+        sends(&run(Box::new(scripted()), &task, &mut dealer, &around));
+    }
+
+    #[test]
+    fn predictions_before_training_that_are_too_good_end_the_run() {
+        // 2.5 bits a position, of 8.
+        let evidence = play_with(Scripted { claim: 1.733, ..scripted() }, |_| {}, &around()).unwrap();
+        assert_eq!((class(&evidence), evidence.points.len()), (Some(FailureClass::MinerCode), 1));
+        // Frequencies of bytes alone are 4.3 bits.
+        let evidence = play_with(Scripted { claim: 2.98, ..scripted() }, |_| {}, &around()).unwrap();
+        assert_eq!(class(&evidence), None);
+    }
+
+    #[test]
     fn time_beyond_the_budget_is_a_resource_failure() {
         let evidence = play_with(scripted(), |task| task.budget.wall_millis = 0, &around()).unwrap();
         assert_eq!(class(&evidence), Some(FailureClass::Resource));
