@@ -2,5 +2,5 @@
 pub mod bundle;
 pub mod runtime;
 
-pub use bundle::{GuestBundle, GuestPart};
+pub use bundle::{GuestBundle, GuestBundleError, GuestPart, GuestParts};
 pub use runtime::Runtime;

@@ -237,7 +237,8 @@ mod tests {
 
     #[test]
     fn a_recipe_for_a_family_brings_no_model() {
-        let error = of(SubmissionKind::TrainingForArch, None, Some("x = 1\nbuild_model = lambda ctx: x\n")).unwrap_err();
+        let error =
+            of(SubmissionKind::TrainingForArch, None, Some("x = 1\nbuild_model = lambda ctx: x\n")).unwrap_err();
         assert_eq!((error.rule(), error.place()), ("python.hook.model", Some(("train.py", 2))));
         let noted = of(SubmissionKind::TrainingForArch, None, Some("def get_recipe(ctx): ...\n")).unwrap();
         assert_eq!(noted.notes[0].rule, "python.hook.ignored");

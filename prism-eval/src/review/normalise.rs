@@ -13,8 +13,7 @@ pub fn normalise(module: &Module, source: &str) -> String {
     let idle: Vec<Range<u32>> = module.idle_texts().map(|node| node.range.clone()).collect();
     let inside = |range: &&Range<u32>| !idle.iter().any(|text| text.contains(&range.start));
     let comments = module.comments().iter().filter(inside).map(|range| (range.clone(), false));
-    let mut cuts: Vec<(Range<u32>, bool)> =
-        comments.chain(idle.iter().map(|range| (range.clone(), true))).collect();
+    let mut cuts: Vec<(Range<u32>, bool)> = comments.chain(idle.iter().map(|range| (range.clone(), true))).collect();
     cuts.sort_by_key(|(range, _)| range.start);
     let (mut out, mut from) = (String::with_capacity(source.len()), 0);
     for (range, is_text) in cuts {
@@ -52,7 +51,10 @@ mod tests {
                         return '# no comment'\n";
         assert_eq!(normal(source), expected);
         assert_eq!(normal(expected), expected);
-        assert_eq!(normal("x = 1 \\\n# gone\ny = '''\n# kept'''\r\n# gone\r\n"), "x = 1 \\\n\ny = '''\n# kept'''\r\n\r\n");
+        assert_eq!(
+            normal("x = 1 \\\n# gone\ny = '''\n# kept'''\r\n# gone\r\n"),
+            "x = 1 \\\n\ny = '''\n# kept'''\r\n\r\n"
+        );
         assert_eq!(normal("\u{feff}# gone\nx = 'é' # é\nf'{x # é\n}'\n"), "\u{feff}\nx = 'é'\nf'{x\n}'\n");
     }
 
@@ -79,16 +81,18 @@ mod tests {
             Just("return_ = 1 + \\\n  2".to_owned()),
         ];
         let line = (statement, remark).prop_map(|(statement, remark)| format!("{statement}{remark}"));
-        let block = (prop_oneof![Just("def f(x):"), Just("class C:"), Just("if x:"), Just("for x in y:")],
-            prop::collection::vec(line.clone(), 1..4))
+        let block = (
+            prop_oneof![Just("def f(x):"), Just("class C:"), Just("if x:"), Just("for x in y:")],
+            prop::collection::vec(line.clone(), 1..4),
+        )
             .prop_map(|(head, lines)| {
                 // Continuation lines sit in brackets, texts or after a backslash: their indentation is free.
-                lines.iter().fold(format!("{head}  # head"), |block, line| format!("{block}\n    {line}")) + "\n    pass"
+                lines.iter().fold(format!("{head}  # head"), |block, line| format!("{block}\n    {line}"))
+                    + "\n    pass"
             });
         let ends = prop_oneof![Just("\n"), Just("\r\n")];
-        (prop::collection::vec(prop_oneof![line, block], 0..8), ends).prop_map(|(parts, end)| {
-            parts.join("\n").replace('\n', end)
-        })
+        (prop::collection::vec(prop_oneof![line, block], 0..8), ends)
+            .prop_map(|(parts, end)| parts.join("\n").replace('\n', end))
     }
 
     proptest! {

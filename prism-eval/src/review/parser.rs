@@ -772,8 +772,11 @@ mod tests {
         for (source, what) in deep {
             let start: String = source.chars().take(20).collect();
             let error = parse(&format!("x = 1\n{source}\n")).unwrap_err();
-            assert!(matches!(&error, PythonError::Nesting { what: found, line, .. }
-                if *found == what && *line >= 2), "{start}: {error:?}");
+            assert!(
+                matches!(&error, PythonError::Nesting { what: found, line, .. }
+                if *found == what && *line >= 2),
+                "{start}: {error:?}"
+            );
         }
     }
 

@@ -9,6 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     modules: BTreeMap<String, Module>,
+    tops: BTreeMap<String, BTreeMap<String, Bound>>,
+}
+
+/// What binds a name at the top of a module last, and the statement that it is part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Bound {
+    id: NodeId,
+    statement: NodeId,
 }
 
 /// What a name means where a module binds it at its top level.
@@ -28,7 +36,9 @@ impl Sources {
     pub fn parse<'a>(files: impl IntoIterator<Item = (&'a String, &'a String)>) -> Result<Self, PythonError> {
         let python = files.into_iter().filter(|(path, _)| path.ends_with(".py"));
         let modules = python.map(|(path, text)| Ok((path.clone(), Module::parse(path, text)?)));
-        Ok(Self { modules: modules.collect::<Result<_, PythonError>>()? })
+        let modules: BTreeMap<String, Module> = modules.collect::<Result<_, PythonError>>()?;
+        let tops = modules.iter().map(|(path, module)| (path.clone(), bindings(module))).collect();
+        Ok(Self { modules, tops })
     }
 
     /// One of them.
@@ -60,15 +70,10 @@ impl Sources {
         reached
     }
 
-    /// Whether the first part of an absolute dotted name is a file or folder of the bundle.
+    /// Whether a file or folder of the bundle has this name, wherever it lies.
     #[must_use]
-    pub fn is_own(&self, entrypoint: &str, name: &str) -> bool {
-        let first = name.split('.').next().unwrap_or_default();
-        let folder = format!("{}/", folder(entrypoint));
-        ["", &folder].iter().any(|base| {
-            let (file, inside) = (format!("{base}{first}.py"), format!("{base}{first}/"));
-            self.modules.keys().any(|path| *path == file || path.starts_with(&inside))
-        })
+    pub fn has_part(&self, name: &str) -> bool {
+        self.modules.keys().any(|path| path.strip_suffix(".py").unwrap_or(path).split('/').any(|part| part == name))
     }
 
     /// The files behind a dotted name, packages on the way included: looked for from the root of the bundle, then from
@@ -111,39 +116,42 @@ impl Sources {
         let (mut module, mut name) = (module, name.to_owned());
         // A chain of more names is no longer for people.
         for _ in 0..16 {
-            let mut last = None;
-            for id in top(module) {
-                last = bound(module, id, &name).or(last);
-            }
-            let id = last?;
+            let tops = self.tops.get(module.path())?;
+            let bound = tops.get(&name).or_else(|| tops.get("*"))?;
+            let Bound { id, statement } = *bound;
             let node = module.node(id);
             match node.kind {
-                Kind::Name => name.clone_from(&node.text),
+                Kind::Name if !node.stored => name.clone_from(&node.text),
                 Kind::Alias => {
-                    let Some((next, imported)) = self.source_of(entrypoint, module, id) else {
-                        return Some(Binding::Unknown(module, id));
-                    };
-                    (module, name) = (next, imported);
+                    let from = module.node(statement);
+                    let (imported, _) = names(node);
+                    let next = Some(from).filter(|from| from.kind == Kind::ImportFrom);
+                    let next = next.and_then(|from| self.module_of(entrypoint, module, &from.text));
+                    let Some(next) = next else { return Some(Binding::Unknown(module, id)) };
+                    if imported != "*" {
+                        imported.clone_into(&mut name);
+                    }
+                    module = next;
                 }
-                Kind::For | Kind::AsyncFor | Kind::WithItem | Kind::Tuple | Kind::ListLiteral => {
-                    return Some(Binding::Unknown(module, id));
-                }
+                _ if node.stored => return Some(Binding::Unknown(module, id)),
                 _ => return Some(Binding::Node(module, id)),
             }
         }
         Some(Binding::Unknown(module, module.root()))
     }
 
-    /// The module of the bundle, and the name in it, that an alias of `from module import name` brings.
-    fn source_of<'a>(&'a self, entrypoint: &str, module: &'a Module, alias: NodeId) -> Option<(&'a Module, String)> {
-        let mut statements = top(module).into_iter().map(|id| (id, module.node(id)));
-        let (_, from) = statements
-            .find(|(id, node)| node.kind == Kind::ImportFrom && module.list(*id, 0).contains(&alias))?;
-        let (imported, _) = names(module.node(alias));
-        // The deepest file is the module itself, the others are packages on the way.
-        let files = self.files_of(entrypoint, module, &from.text);
-        let path = files.iter().max_by_key(|path| path.len())?;
-        Some((self.modules.get(path)?, imported.to_owned()))
+    /// The module of the bundle that a dotted name is.
+    #[must_use]
+    pub fn module_of(&self, entrypoint: &str, from: &Module, name: &str) -> Option<&Module> {
+        let last = name.rsplit('.').next().unwrap_or_default();
+        let files = self.files_of(entrypoint, from, name);
+        // Files on the way there are its packages.
+        let is = |path: &&String| {
+            let stem = path.strip_suffix(".py").unwrap_or(path);
+            let stem = stem.strip_suffix("/__init__").unwrap_or(stem);
+            last.is_empty() || stem.rsplit('/').next() == Some(last)
+        };
+        self.modules.get(files.iter().filter(is).max_by_key(|path| path.matches('/').count())?)
     }
 }
 
@@ -195,37 +203,61 @@ pub(super) fn top(module: &Module) -> Vec<NodeId> {
     found
 }
 
-/// What one statement at the top binds to a name.
-fn bound(module: &Module, id: NodeId, name: &str) -> Option<NodeId> {
-    let node = module.node(id);
-    let is = |target: NodeId| module.node(target).kind == Kind::Name && module.node(target).text == name;
-    let within = |target: NodeId| module.below(target).into_iter().any(|id| is(id) && module.node(id).stored);
-    match node.kind {
-        Kind::Function | Kind::AsyncFunction | Kind::Class => (node.text == name).then_some(id),
-        Kind::Import | Kind::ImportFrom => {
-            let aliases = module.list(id, 0).iter().copied();
-            let mut aliases = aliases.filter(|alias| {
-                let bound = names(module.node(*alias)).1;
-                bound == name || bound == "*" || bound.split('.').next() == Some(name)
-            });
-            aliases.next()
-        }
-        Kind::Assign => {
-            let targets = module.list(id, 0);
-            if targets.iter().any(|target| is(*target)) {
-                Some(module.child(id, 1))
-            } else {
-                targets.iter().copied().find(|target| within(*target))
+/// What each name at the top of a module is bound to last.
+fn bindings(module: &Module) -> BTreeMap<String, Bound> {
+    let mut all = BTreeMap::new();
+    for statement in top(module) {
+        let node = module.node(statement);
+        let mut bind = |name: &str, id| all.insert(name.to_owned(), Bound { id, statement });
+        let mut unpack = |target: NodeId| {
+            for id in module.below(target) {
+                let node = module.node(id);
+                if node.kind == Kind::Name && node.stored {
+                    bind(&node.text, id);
+                }
             }
+        };
+        match node.kind {
+            Kind::Function | Kind::AsyncFunction | Kind::Class => {
+                bind(&node.text, statement);
+            }
+            Kind::Import | Kind::ImportFrom => {
+                for alias in module.list(statement, 0) {
+                    let bound = names(module.node(*alias)).1;
+                    bind(
+                        if node.kind == Kind::Import { bound.split('.').next().unwrap_or_default() } else { bound },
+                        *alias,
+                    );
+                }
+            }
+            Kind::Assign => {
+                for target in module.list(statement, 0) {
+                    let it = module.node(*target);
+                    if it.kind == Kind::Name {
+                        let value = module.child(statement, 1);
+                        all.insert(it.text.clone(), Bound { id: value, statement });
+                    } else {
+                        for id in module.below(*target) {
+                            let it = module.node(id);
+                            if it.kind == Kind::Name && it.stored {
+                                all.insert(it.text.clone(), Bound { id, statement });
+                            }
+                        }
+                    }
+                }
+            }
+            Kind::AnnotatedAssign => {
+                let (target, value) = (module.node(module.child(statement, 0)), module.child(statement, 2));
+                if target.kind == Kind::Name && module.node(value).kind != Kind::Absent {
+                    bind(&target.text, value);
+                }
+            }
+            Kind::For | Kind::AsyncFor => unpack(module.child(statement, 0)),
+            Kind::WithItem => unpack(module.child(statement, 1)),
+            _ => {}
         }
-        Kind::AnnotatedAssign => {
-            (is(module.child(id, 0)) && module.node(module.child(id, 2)).kind != Kind::Absent)
-                .then(|| module.child(id, 2))
-        }
-        Kind::For | Kind::AsyncFor => within(module.child(id, 0)).then_some(id),
-        Kind::WithItem => within(module.child(id, 1)).then_some(id),
-        _ => None,
     }
+    all
 }
 
 #[cfg(test)]
@@ -265,8 +297,7 @@ mod tests {
             "src/torch.py",
         ];
         assert_eq!(reached.iter().map(String::as_str).collect::<Vec<_>>(), expected);
-        assert!(sources.is_own("src/model.py", "blocks.attention") && sources.is_own("src/model.py", "root"));
-        assert!(!sources.is_own("src/model.py", "math") && !sources.is_own("unused.py", "blocks"));
+        assert!(sources.has_part("blocks") && sources.has_part("root") && !sources.has_part("math"));
     }
 
     #[test]
