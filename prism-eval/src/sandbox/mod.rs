@@ -16,3 +16,4 @@ pub mod process;
 pub mod seccomp;
 
 pub use embedded::launcher;
+pub use process::UnsafeProcessSandbox;
