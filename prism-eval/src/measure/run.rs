@@ -119,7 +119,10 @@ async fn play(
             verdict?;
         }
         let batch = rows.training(budget.batch);
-        let report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        let mut report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        for _ in 1..task.role.inner_steps() {
+            report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        }
         tokens += u64::from(budget.batch) * u64::from(budget.sequence);
         record(evidence, step + 1, report, &batch, player.trusted());
         evidence.counters.insert("tokens".to_owned(), tokens);
@@ -165,12 +168,14 @@ impl Limits<'_> {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        let budget = &self.task.budget;
-        if self.started.elapsed() > Duration::from_millis(budget.wall_millis) {
-            return over(format!("run took longer than its {} ms", budget.wall_millis));
+        // The time of a budget is that of one step per batch.
+        let times = |millis: u64| millis.saturating_mul(u64::from(self.task.role.inner_steps()));
+        let (wall, processor) = (times(self.task.budget.wall_millis), times(self.task.budget.cpu_millis));
+        if self.started.elapsed() > Duration::from_millis(wall) {
+            return over(format!("run took longer than its {wall} ms"));
         }
-        if spent(player, meter).await?.cpu_millis > budget.cpu_millis {
-            return over(format!("run used more than its {} ms of processor time", budget.cpu_millis));
+        if spent(player, meter).await?.cpu_millis > processor {
+            return over(format!("run used more than its {processor} ms of processor time"));
         }
         Ok(())
     }
