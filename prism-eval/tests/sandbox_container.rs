@@ -21,6 +21,7 @@ use prism_core::{
         within,
     },
 };
+use prism_eval::sandbox::artifacts::Caps;
 use prism_eval::sandbox::container::{ArtifactSpace, ContainerConfig, ContainerSandbox, OWNER_LABEL};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -61,7 +62,8 @@ impl Driver {
         let mut config = ContainerConfig::new(vec![engine.socket().into()], owner.clone());
         if rustix::process::geteuid().is_root() {
             let store = Arc::new(MemoryArtifacts::new());
-            config.artifacts = Some(ArtifactSpace { folder: engine.folder().join(&owner), store });
+            config.artifacts =
+                Some(ArtifactSpace { folder: engine.folder().join(&owner), store, caps: Caps::default() });
         }
         change(&mut config);
         let sandbox = ContainerSandbox::connect(config).await?;

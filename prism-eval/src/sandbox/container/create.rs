@@ -16,6 +16,8 @@ pub const RUN_LABEL: &str = "io.prism.sandbox.run";
 const LEAST_MEMORY: u64 = 6 << 20;
 /// One page: zero would mean the engine's default of 64 MiB.
 const LEAST_SHARED_MEMORY: u64 = 4096;
+/// Resolves to the loopback: torchrun meets under it.
+const HOSTNAME: &str = "sandbox";
 /// GPUs of one task.
 const MOST_GPUS: usize = 8;
 
@@ -79,7 +81,7 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
         env: Some(env),
         user: Some(format!("{0}:{0}", around.config.user)),
         working_dir: Some(sandbox::SCRATCH.into()),
-        hostname: Some("sandbox".into()),
+        hostname: Some(HOSTNAME.into()),
         labels: Some(labels),
         tty: Some(false),
         open_stdin: Some(true),
@@ -87,7 +89,6 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        network_disabled: Some(true),
         // A health check of the image would be work of its own.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
         host_config: Some(host(spec, around)?),
@@ -114,6 +115,10 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
         privileged: Some(false),
         // It has a loopback and nothing else, which is both of `Network`.
         network_mode: Some("none".into()),
+        // The host's name servers and search domains are nobody's business.
+        dns: Some(vec!["127.0.0.1".into()]),
+        dns_search: Some(vec![".".into()]),
+        extra_hosts: Some(vec![format!("{HOSTNAME}:127.0.0.1")]),
         ipc_mode: Some("private".into()),
         cgroupns_mode: (api >= PRIVATE_CGROUP).then_some(HostConfigCgroupnsModeEnum::PRIVATE),
         readonly_rootfs: Some(true),
