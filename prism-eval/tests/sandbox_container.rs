@@ -20,7 +20,6 @@ use prism_core::{
     sandbox::{Limits, Network, Property, Root, SandboxOutcome, SandboxSpec, Strength},
     submission::FailureClass,
     testing::{
-        block_on,
         sandbox::{self, Program, SandboxDriver, Secret},
         within,
     },
@@ -306,7 +305,7 @@ async fn work_finds_itself_without_rights_names_or_places_to_write() {
     } else {
         ""
     };
-    let rest = "root EROFS\nlibrary EROFS\nscratch ok\nexec EACCES\nsize EFBIG\nlocalhost ok\nown name ok\n\
+    let rest = "root EROFS\nlibrary EACCES\nscratch ok\nexec EACCES\nsize EFBIG\nlocalhost ok\nown name ok\n\
                 network ENETUNREACH\nUid: 65532 65532 65532 65532\nCapEff: 0000000000000000\n\
                 CapBnd: 0000000000000000\nNoNewPrivs: 1\nSeccomp: 2\nservers 127.0.0.1\n";
     assert!(said.starts_with(numbers) && said.ends_with(rest), "{said}");
@@ -324,7 +323,7 @@ async fn scratch_space_holds_programs_only_where_that_was_asked_for() {
 #[tokio::test]
 async fn what_is_left_is_kept_by_digest_and_a_link_refuses_all() {
     let driver = Driver::fresh().await.unwrap();
-    let write = "import os\nos.makedirs('/tmp/artifacts/a')\nopen('/tmp/artifacts/a/b', 'w').write('left')\n";
+    let write = "import os\nos.mkdir('/tmp/artifacts/a')\nopen('/tmp/artifacts/a/b', 'w').write('left')\n";
     if !is_root() {
         // Without the right to mount, collecting is refused before anything starts.
         let store = Arc::clone(&driver.store) as _;
@@ -424,7 +423,8 @@ fn work_is_killed_by_a_drop_after_its_runtime_is_gone() {
     drop(runtime);
     drop(running);
     let mut looks = 0..100;
-    while block_on(driver.remains()).unwrap() > 0 {
+    let looking = tokio::runtime::Runtime::new().unwrap();
+    while looking.block_on(driver.remains()).unwrap() > 0 {
         assert!(looks.next().is_some(), "something is left 10 s after drop");
         std::thread::sleep(Duration::from_millis(100));
     }

@@ -52,8 +52,8 @@ pub(super) struct Around<'a> {
     pub(super) seccomp: &'a str,
     /// The image's id.
     pub(super) image: &'a str,
-    /// The host's folder for what the work leaves.
-    pub(super) artifacts: Option<&'a Path>,
+    /// The host's own scratch space for it.
+    pub(super) space: Option<&'a Path>,
     /// The name of this start.
     pub(super) run: &'a str,
 }
@@ -97,7 +97,7 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
 }
 
 fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, ContainerError> {
-    let Around { config, api, seccomp, artifacts, .. } = *around;
+    let Around { config, api, seccomp, space, .. } = *around;
     let Limits { memory, processes, shared_memory, .. } = spec.limits;
     if memory < LEAST_MEMORY {
         return Err(ContainerError::Spec(format!("a memory limit of {memory} bytes is below {LEAST_MEMORY}")));
@@ -106,8 +106,8 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
     for (inside, outside) in &spec.read_only {
         mounts.push(bind(inside, outside, true)?);
     }
-    if let Some(folder) = artifacts {
-        mounts.push(bind(sandbox::ARTIFACTS, folder, false)?);
+    if let Some(space) = space {
+        mounts.push(bind(sandbox::SCRATCH, space, false)?);
     }
     Ok(HostConfig {
         init: Some(true),
@@ -132,7 +132,7 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
         pids_limit: Some(i64::from(processes).saturating_add(1)),
         ulimits: Some(ulimits(&spec.limits)),
         shm_size: Some(signed(shared_memory.max(LEAST_SHARED_MEMORY))),
-        tmpfs: scratch(&spec.limits, config),
+        tmpfs: if space.is_some() { None } else { scratch(&spec.limits, config) },
         mounts: Some(mounts),
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
         device_requests: gpus(&spec.gpus, config.gpu_request)?,
@@ -250,8 +250,7 @@ mod tests {
     }
 
     fn made(spec: &SandboxSpec, config: &ContainerConfig, api: ApiVersion) -> Result<Value, ContainerError> {
-        let artifacts = Some(Path::new("/space/artifacts"));
-        let around = Around { config, api, seccomp: "{}", image: ID, artifacts, run: "r1" };
+        let around = Around { config, api, seccomp: "{}", image: ID, space: None, run: "r1" };
         Ok(serde_json::to_value(body(spec, &around)?).unwrap())
     }
 
@@ -300,13 +299,16 @@ mod tests {
 
     #[test]
     fn paths_of_the_host_are_bound_read_only_and_alone() {
-        let made = made(&spec(), &config(), PRIVATE_CGROUP).unwrap();
+        let config = config();
+        let space = Some(Path::new("/space"));
+        let around = Around { config: &config, api: PRIVATE_CGROUP, seccomp: "{}", image: ID, space, run: "r1" };
+        let made = serde_json::to_value(body(&spec(), &around).unwrap()).unwrap();
+        assert_eq!(made.pointer("/HostConfig/Tmpfs"), None);
         let mounts = made.pointer("/HostConfig/Mounts").unwrap().as_array().unwrap().clone();
         let shown: Vec<_> = mounts.iter().map(|m| (m.get("Source"), m.get("Target"), m.get("ReadOnly"))).collect();
-        let (runner, artifacts) = (json!("/srv/runner:x"), json!("/space/artifacts"));
-        let (at_runner, at_artifacts, yes, no) = (json!("/runner"), json!("/tmp/artifacts"), json!(true), json!(false));
-        let expected =
-            [(Some(&runner), Some(&at_runner), Some(&yes)), (Some(&artifacts), Some(&at_artifacts), Some(&no))];
+        let (runner, space) = (json!("/srv/runner:x"), json!("/space"));
+        let (at_runner, scratch, yes, no) = (json!("/runner"), json!("/tmp"), json!(true), json!(false));
+        let expected = [(Some(&runner), Some(&at_runner), Some(&yes)), (Some(&space), Some(&scratch), Some(&no))];
         assert_eq!(shown, expected);
         for mount in &mounts {
             assert_eq!(mount.pointer("/BindOptions/NonRecursive"), Some(&json!(true)));

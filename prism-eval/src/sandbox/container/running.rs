@@ -21,13 +21,10 @@ use bollard::{
 use futures::StreamExt;
 use prism_core::{
     Digest, Error, Fault, Kind, Result,
-    sandbox::{Channel, Killer, Limits, Running, SCRATCH, SandboxOutcome, Usage},
+    sandbox::{Channel, Killer, Limits, Running, SandboxOutcome, Usage},
     submission::FailureClass,
 };
-use rustix::{
-    fs::{Mode, OFlags},
-    process::{Pid, Signal},
-};
+use rustix::process::{Pid, Signal};
 use std::{
     collections::BTreeMap,
     fmt, mem,
@@ -46,13 +43,13 @@ use tokio::{
 
 /// Bytes of standard error that are kept.
 const TAIL: usize = 64 * 1024;
-/// `f_type` of a tmpfs, statfs(2).
-const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 /// Between two looks at the counters: files of this host, else the engine's own count.
 const LOOK: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_millis(250);
 /// From a kill until an engine that doesn't see its effect is given up.
 const DYING: Duration = Duration::from_secs(20);
+/// For processes that are busy in the kernel to stand still.
+const FREEZING: Duration = Duration::from_secs(10);
 /// For the last bytes of standard error after the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For an engine that came back after it was lost.
@@ -74,7 +71,6 @@ pub(super) struct Shared {
     cgroup: Option<Cgroup>,
     seen: Mutex<Sample>,
     tail: Mutex<Tail>,
-    scratch: Mutex<Option<OwnedFd>>,
     frozen: tokio::sync::Mutex<bool>,
 }
 
@@ -105,7 +101,6 @@ impl Shared {
             init,
             seen: Mutex::default(),
             tail: Mutex::new(Tail::new(TAIL)),
-            scratch: Mutex::new(pid.filter(|_| cgroup.is_some()).and_then(scratch_of)),
             frozen: tokio::sync::Mutex::new(false),
             cgroup,
             container,
@@ -275,15 +270,24 @@ impl Running for ContainerRunning {
             if *frozen || shared.is_killed() || *shared.ended.borrow() {
                 return Ok(());
             }
-            let paused =
-                docker.pause_container(&shared.container).await.map_err(ContainerError::call("freeze a container"));
-            match paused {
-                Ok(()) => *frozen = true,
-                // Work that has ended can't be stopped, and nothing of it runs.
-                Err(error) if error.status() == Some(409) && !is_running(&docker, &shared.container).await => {}
-                Err(error) => return Err(error),
+            let until = Instant::now() + FREEZING;
+            loop {
+                let paused = docker.pause_container(&shared.container).await;
+                match paused.map_err(ContainerError::call("freeze a container")) {
+                    Ok(()) => {
+                        *frozen = true;
+                        return Ok(());
+                    }
+                    // Work that has ended can't be stopped, and nothing of it runs.
+                    Err(_) if shared.is_killed() || !is_running(&docker, &shared.container).await => return Ok(()),
+                    // A group of version 1 may fail to freeze while its processes are busy in the kernel, and runc gives
+                    // up after some milliseconds.
+                    Err(error) if error.status() == Some(500) && Instant::now() < until => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(())
         };
         Ok(self.engine.call(freeze).await?)
     }
@@ -353,9 +357,9 @@ impl Watch {
         }
         let Sample { mut usage, refused_processes } = self.shared.seen();
         let mut evidence = Evidence {
-            killed: lock(&self.shared.verdict).clone(),
+            killed: lock(&self.shared.verdict).clone().or_else(|| self.exceeded()),
             refused_processes,
-            scratch_full: lock(&self.shared.scratch).take().is_some_and(is_full),
+            scratch_full: self.artifacts.as_ref().is_some_and(|(space, _)| space.is_full()),
             ..Evidence::default()
         };
         let state = state.unwrap_or_else(|error| {
@@ -412,6 +416,15 @@ impl Watch {
             stderr_tail: tail.into_bytes(),
             artifacts,
         }
+    }
+
+    /// A cap on bytes that was passed before the end, and seen only after it.
+    fn exceeded(&self) -> Option<(FailureClass, String)> {
+        let over = |count: u64, cap: u64, what: &str| {
+            (count > cap).then(|| (FailureClass::Resource, format!("more than {cap} bytes on {what}")))
+        };
+        let channel = over(self.shared.channel.load(Ordering::Relaxed), self.limits.channel, "the channel");
+        channel.or_else(|| over(self.shared.stderr(|tail| tail.total()), self.limits.stderr, "standard error"))
     }
 
     /// Until the engine says that it has ended, killing it at its limits.
@@ -503,19 +516,6 @@ async fn collect(space: &Space, to: &ArtifactSpace) -> Result<BTreeMap<String, D
         CollectError::Failed(Error::new(Kind::Unavailable, Fault::Infrastructure, message).because(error))
     })?;
     artifacts::collect(folder, to.caps, Some(to.store.as_ref())).await
-}
-
-/// The scratch space of a container, seen through its first process. Held open, it can be asked after the end.
-fn scratch_of(pid: i32) -> Option<OwnedFd> {
-    // The root is read-only: nobody inside has put anything else there.
-    let path = format!("/proc/{pid}/root{SCRATCH}");
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
-}
-
-/// Whether no byte or no file more can be written.
-fn is_full(folder: OwnedFd) -> bool {
-    let limited = rustix::fs::fstatfs(&folder).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
-    limited && rustix::fs::fstatvfs(&folder).is_ok_and(|space| space.f_bfree == 0 || space.f_ffree == 0)
 }
 
 /// Kills by the engine, frozen or not.
