@@ -446,7 +446,7 @@ async fn a_process_that_outlives_its_container_is_killed_and_told() {
     let outcome = running.wait().await.unwrap();
     assert_eq!(outcome.failure, Some(FailureClass::Cancelled), "{outcome:?}");
     if moved {
-        let ended = within(Duration::from_secs(10), async { outside.wait().unwrap() }).await.unwrap();
+        let ended = outside.try_wait().unwrap().expect("a survivor goes on after its container");
         assert!(!ended.success(), "the survivor ended by itself");
     } else {
         outside.kill().unwrap();

@@ -46,6 +46,8 @@ const TAIL: usize = 64 * 1024;
 /// Between two looks at the counters: files of this host, else the engine's own count.
 const LOOK: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_millis(250);
+/// For the engine's own count. The first may take a second where it can't be had at once.
+const ANSWER: Duration = Duration::from_secs(3);
 /// From a kill until an engine that doesn't see its effect is given up.
 const DYING: Duration = Duration::from_secs(20);
 /// For processes that are busy in the kernel to stand still.
@@ -279,7 +281,7 @@ impl Running for ContainerRunning {
                         return Ok(());
                     }
                     // Work that has ended can't be stopped, and nothing of it runs.
-                    Err(_) if shared.is_killed() || !is_running(&docker, &shared.container).await => return Ok(()),
+                    Err(_) if shared.is_killed() || is_over(&docker, &shared.container).await => return Ok(()),
                     // A group of version 1 may fail to freeze while its processes are busy in the kernel, and runc gives
                     // up after some milliseconds.
                     Err(error) if error.status() == Some(500) && Instant::now() < until => {
@@ -302,7 +304,7 @@ impl Running for ContainerRunning {
             let going =
                 docker.unpause_container(&shared.container).await.map_err(ContainerError::call("thaw a container"));
             if let Err(error) = going
-                && is_running(&docker, &shared.container).await
+                && !is_over(&docker, &shared.container).await
             {
                 return Err(error);
             }
@@ -324,9 +326,12 @@ impl Running for ContainerRunning {
     }
 }
 
-async fn is_running(docker: &Docker, container: &str) -> bool {
-    let state = docker.inspect_container(container, None).await.ok().and_then(|seen| seen.state);
-    state.and_then(|state| state.running).unwrap_or(false)
+/// Whether the engine says that it has ended. An engine that says nothing doesn't.
+async fn is_over(docker: &Docker, container: &str) -> bool {
+    match docker.inspect_container(container, None).await.map_err(ContainerError::call("look at a container")) {
+        Ok(seen) => seen.state.and_then(|state| state.running) == Some(false),
+        Err(error) => error.status() == Some(404),
+    }
 }
 
 /// Everything that ends with a container.
@@ -347,6 +352,7 @@ impl Watch {
     /// Watches a container to its end, removes it, looks for survivors and collects what it left.
     pub(super) async fn over(mut self) -> SandboxOutcome {
         let state = self.watch().await;
+        let wall_millis = millis(self.shared.started.elapsed());
         self.shared.ended.send_replace(true);
         let killed = self.shared.is_killed();
         if killed || timeout(LAST_WORDS, &mut self.stderr).await.is_err() {
@@ -356,6 +362,7 @@ impl Watch {
             self.carriers.iter().for_each(JoinHandle::abort);
         }
         let Sample { mut usage, refused_processes } = self.shared.seen();
+        usage.wall_millis = wall_millis;
         let mut evidence = Evidence {
             killed: lock(&self.shared.verdict).clone().or_else(|| self.exceeded()),
             refused_processes,
@@ -441,8 +448,20 @@ impl Watch {
             }
         };
         tokio::pin!(late);
-        let mut looks = interval(if shared.cgroup.is_some() { LOOK } else { ASK });
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let counting = async {
+            let mut looks = interval(if shared.is_seen() { LOOK } else { ASK });
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                // An engine that doesn't answer once is asked again.
+                if let Ok(Ok(Sample { usage, .. })) = timeout(ANSWER, shared.look(&self.docker)).await
+                    && usage.cpu_millis > self.limits.cpu_time_millis
+                {
+                    return;
+                }
+            }
+        };
+        tokio::pin!(counting);
         loop {
             tokio::select! {
                 biased;
@@ -452,18 +471,15 @@ impl Watch {
                     let reason = format!("the wall clock of {} ms ran out", self.limits.wall_millis);
                     shared.kill(FailureClass::Resource, &reason);
                 }
-                _ = looks.tick() => {
-                    // An engine that doesn't answer once is asked again; the wall clock goes on.
-                    if let Ok(Sample { usage, .. }) = shared.look(&self.docker).await
-                        && usage.cpu_millis > self.limits.cpu_time_millis
-                    {
-                        let reason = format!("more than {} ms of processor time", self.limits.cpu_time_millis);
-                        shared.kill(FailureClass::Resource, &reason);
-                    }
+                () = &mut counting => {
+                    let reason = format!("more than {} ms of processor time", self.limits.cpu_time_millis);
+                    shared.kill(FailureClass::Resource, &reason);
                 }
             }
         }
-        let _ = shared.look(&self.docker).await;
+        if shared.is_seen() {
+            let _ = shared.look(&self.docker).await;
+        }
         // Open connections would hold up the engine's own account of the end.
         self.carriers.iter().for_each(JoinHandle::abort);
         self.stderr.abort();
