@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod demo;
+mod runtime;
 mod submit;
 mod validator;
 
@@ -36,11 +37,15 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Set up or show the Python that guests run on.
+    Runtime(runtime::Runtime),
     /// Print the configuration in force.
     Config(config::Config),
 }
 
 fn main() -> ExitCode {
+    // Started anew by the embedded sandbox, this program is its launcher.
+    prism_eval::sandbox::launcher::enter();
     let cli = Cli::parse();
     let filter = EnvFilter::try_new(&cli.log).unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
     });
