@@ -9,6 +9,7 @@ use prism_eval::{
     sandbox::container::{candidates, image},
 };
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
@@ -145,7 +146,8 @@ pub(crate) fn python() -> Runtime {
     });
     let (python, python_version) = found.expect("python3 is missing on this host");
     let (directories, search, libraries) = (Vec::new(), Vec::new(), Vec::new());
-    Runtime { python, python_version, torch_version: String::new(), directories, search, libraries }
+    let (torch_version, cuda, files) = (String::new(), false, BTreeMap::new());
+    Runtime { python, python_version, torch_version, cuda, directories, search, libraries, files }
 }
 
 fn cache() -> PathBuf {
