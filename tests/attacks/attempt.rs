@@ -1,9 +1,8 @@
 //! One start of one payload: how it is set up, what is asserted of every end, and what an attack can ask of it.
 use super::world::{World, survivors};
 use prism_core::{
-    ByteSink, Running, SandboxOutcome, SandboxSpec,
-    channel::ByteSource,
-    sandbox::{Limits, Network, Property},
+    channel::{ByteSink, ByteSource},
+    sandbox::{Limits, Network, Property, Running, SandboxOutcome, SandboxSpec},
     submission::FailureClass,
 };
 use std::{

@@ -6,8 +6,9 @@ use super::{
     world::{World, gone, survivors},
 };
 use prism_core::{
-    Kind, SandboxSpec,
-    submission::FailureClass::{Cancelled, Infrastructure, MinerCode},
+    Kind,
+    sandbox::{Running, SandboxSpec},
+    submission::FailureClass::{Cancelled, Infrastructure, MinerCode, Policy},
 };
 use std::{path::Path, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
@@ -134,31 +135,47 @@ pub(crate) async fn dropped(world: &World) -> Verdict {
     Ok("3 kinds dead after drop".into())
 }
 
-/// Processes that wake each other and fork while they are frozen, and that compute whenever they run.
+/// Processes that wake themselves and each other and fork while they are frozen, and that compute whenever they run. A
+/// backend that can't hold them may end them for it.
 pub(crate) async fn frozen(world: &World) -> Verdict {
-    let fail = |what: &'static str| move |error: prism_core::Error| format!("{what}: {error:?}");
     let attack = Attempt::new(world, "resources.under_freeze", &["6"]).limits(|l| l.processes = 24);
     let mut started = attack.start().await?;
     started.hear("ready").await?;
     let mut computed = 0;
     for _ in 0..3 {
         sleep(Duration::from_millis(100)).await;
-        started.running.freeze().await.map_err(fail("freeze"))?;
-        let before = started.running.usage().await.map_err(fail("usage"))?.cpu_millis;
-        sleep(Duration::from_millis(400)).await;
-        let after = started.running.usage().await.map_err(fail("usage"))?.cpu_millis;
-        computed += after.saturating_sub(before);
-        started.running.thaw().await.map_err(fail("thaw"))?;
+        match frozen_for(&*started.running, Duration::from_millis(400)).await {
+            Ok(millis) => computed += millis,
+            Err(error) => {
+                let end = started.end().await?;
+                end.class(Some(Policy)).map_err(|why| format!("{error}; {why}"))?;
+                return Ok(format!("policy: {}", end.outcome.reason));
+            }
+        }
     }
     ensure!(computed <= 30, "frozen work computed for {computed} ms in 1200 ms");
-    let before = started.running.usage().await.map_err(fail("usage"))?.cpu_millis;
+    let before = computing(&*started.running).await?;
     sleep(Duration::from_millis(400)).await;
-    let after = started.running.usage().await.map_err(fail("usage"))?.cpu_millis;
-    ensure!(after > before, "thawed work does not go on");
-    started.running.freeze().await.map_err(fail("freeze"))?;
+    ensure!(computing(&*started.running).await? > before, "thawed work does not go on");
+    started.running.freeze().await.map_err(|error| format!("freeze: {error:?}"))?;
     let marker = started.abandon();
     gone(&marker, Duration::from_secs(5)).await?;
     Ok(format!("computed {computed} ms in 1200 ms; dead after drop"))
+}
+
+/// Processor time so far, milliseconds.
+async fn computing(running: &dyn Running) -> Result<u64, String> {
+    running.usage().await.map(|usage| usage.cpu_millis).map_err(|error| format!("usage: {error:?}"))
+}
+
+/// Processor time spent while frozen, milliseconds.
+async fn frozen_for(running: &dyn Running, span: Duration) -> Result<u64, String> {
+    running.freeze().await.map_err(|error| format!("freeze: {error:?}"))?;
+    let before = computing(running).await?;
+    sleep(span).await;
+    let after = computing(running).await?;
+    running.thaw().await.map_err(|error| format!("thaw: {error:?}"))?;
+    Ok(after.saturating_sub(before))
 }
 
 /// The host's own mistake must not pass for the miner's, nor hang.

@@ -12,7 +12,7 @@ pub(crate) struct Cell {
 /// By name of the backend, then by position of the attack.
 pub(crate) type Results = BTreeMap<String, BTreeMap<usize, Cell>>;
 
-/// Writes it.
+/// Writes it, without what was not asked for.
 pub(crate) fn markdown(results: &Results) -> String {
     let mut text = String::from("| | attack |");
     for backend in results.keys() {
@@ -22,6 +22,10 @@ pub(crate) fn markdown(results: &Results) -> String {
     text.push_str(&"---|".repeat(results.len()));
     text.push('\n');
     for (position, attack) in ATTACKS.iter().enumerate() {
+        let run = results.values().any(|cells| cells.contains_key(&position));
+        if !run && !matches!(attack.way, Way::Elsewhere(_)) {
+            continue;
+        }
         let mut row = format!("| {} | {} |", attack.number, attack.name);
         for cells in results.values() {
             let _ = match (attack.way, cells.get(&position)) {
