@@ -80,8 +80,8 @@ def root_symlink(target):
 def root_file():
     """The folder of artifacts is a file."""
     if os.path.isdir(ARTIFACTS):
-        os.rename(ARTIFACTS, "/tmp/moved")
-    keep(ARTIFACTS)
+        say("rename", attempt(os.rename, ARTIFACTS, "/tmp/moved"))
+    say("file", attempt(keep, ARTIFACTS))
     return 0
 
 

@@ -206,7 +206,7 @@ def disk():
     total, end = fill("/tmp", 4096)
     say("bytes", total)
     say("end", end)
-    for where in ["/", "/dev", "/dev/shm", "/run", "/var/tmp", "/var", "/etc", "/home", "/usr", "/proc", "/sys", "/mnt"]:
+    for where in ["/tmp/artifacts", "/", "/dev", "/dev/shm", "/run", "/var/tmp", "/var", "/etc", "/home", "/usr", "/proc", "/sys", "/mnt"]:
         try:
             more, how = fill(where, 64)
             say(f"elsewhere {where}", f"{more} {how}")
