@@ -5,7 +5,7 @@ use prism_core::{
     artifacts::MemoryArtifacts,
     sandbox::{Capabilities, Root},
 };
-use prism_eval::sandbox::embedded::EmbeddedSandbox;
+use prism_eval::sandbox::embedded::{EmbeddedConfig, EmbeddedSandbox};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
@@ -13,6 +13,9 @@ use std::{
     process::Command,
     sync::Arc,
 };
+
+/// Tells a second process of this suite whose sandboxes to start.
+const LABEL: &str = "PRISM_ATTACK_LABEL";
 
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +62,24 @@ pub(crate) struct Backend {
     /// The interpreter inside.
     pub(crate) python: String,
     pub(crate) can: Capabilities,
+    /// Whose sandboxes these are.
+    label: String,
     groups: BTreeSet<PathBuf>,
 }
 
 impl Backend {
     pub(crate) async fn open(kind: Which, _: &Path) -> Result<Self, String> {
-        let artifacts = Arc::new(MemoryArtifacts::new());
-        let sandbox: Arc<dyn Sandbox> = Arc::new(EmbeddedSandbox::new(artifacts));
+        // A label of this suite's own: its sweep must not touch what other suites run at the same time.
+        let label = env::var(LABEL).unwrap_or_else(|_| format!("attacks-{}", std::process::id()));
+        let config = EmbeddedConfig { label: label.clone(), ..EmbeddedConfig::default() };
+        let sandbox = EmbeddedSandbox::new(config).with_artifacts(Arc::new(MemoryArtifacts::new()));
+        if let Some(obstacle) = sandbox.obstacle().await {
+            return Err(format!("embedded sandboxes do not work on this host: {obstacle}"));
+        }
+        let sandbox: Arc<dyn Sandbox> = Arc::new(sandbox);
         let (python, directories) = interpreter()?;
         let can = sandbox.probe().await.map_err(|error| format!("probe: {error:?}"))?;
-        Ok(Self { kind, sandbox, root: Root::HostDirectories(directories), python, can, groups: groups() })
+        Ok(Self { kind, sandbox, root: Root::HostDirectories(directories), python, can, groups: groups(&label), label })
     }
 
     /// Whether the first process inside is ours, and closed to the guest.
@@ -77,13 +88,13 @@ impl Backend {
     }
 
     /// What another process of this suite needs to attack the same one.
-    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
+    pub(crate) fn environment(&self) -> BTreeMap<&'static str, String> {
+        [(LABEL, self.label.clone())].into()
     }
 
     /// Nothing of it is left on this host.
     pub(crate) async fn remains(&self) -> Verdict {
-        let new: Vec<_> = groups().difference(&self.groups).cloned().collect();
+        let new: Vec<_> = groups(&self.label).difference(&self.groups).cloned().collect();
         if !new.is_empty() {
             return Err(format!("control groups left: {new:?}"));
         }
@@ -114,14 +125,14 @@ fn interpreter() -> Result<(String, Vec<PathBuf>), String> {
     Err("no python3 on this host: the payloads are written in Python (apt-get install python3)".into())
 }
 
-/// Control groups of sandboxes.
-fn groups() -> BTreeSet<PathBuf> {
+/// Control groups with a word in their names.
+fn groups(label: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut ahead = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(folder) = ahead.pop() {
         for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry.file_name().to_string_lossy().contains("prism") {
+                if entry.file_name().to_string_lossy().contains(label) {
                     found.insert(entry.path());
                 }
                 ahead.push(entry.path());
