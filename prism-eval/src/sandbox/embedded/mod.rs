@@ -72,13 +72,13 @@ pub struct EmbeddedConfig {
     /// The program to start as launcher; its `main` calls [`launcher::enter`] first. `None`: this program.
     pub launcher: Option<PathBuf>,
     /// Marks this backend's sandboxes: small letters, digits and dashes, 32 at most. [`Sandbox::sweep`] removes those of
-    /// dead hosts with this label.
+    /// dead hosts with this label; hosts that don't see each other's processes but share control groups need two labels.
     pub label: String,
     /// Users that work has on the host, where this process may give it one.
     pub users: Users,
     /// Whether control groups are used where they can be. Without them memory and processor time are a best effort.
     pub control_groups: bool,
-    /// A control group of version 2 to make groups below, instead of this process's own.
+    /// A control group of version 2 to make groups below, before anything below this process's own groups.
     pub control_group: Option<PathBuf>,
     /// Whether files in scratch space may be executed: compilers of models need it.
     pub executable_scratch: bool,
@@ -182,9 +182,9 @@ impl EmbeddedSandbox {
 
 impl Inner {
     fn groups(&self) -> &Groups {
-        self.groups.get_or_init(|| match self.config.control_groups {
-            true => Groups::find(self.config.control_group.as_deref()),
-            false => Groups::default(),
+        self.groups.get_or_init(|| {
+            let groups = Groups::find(self.config.control_group.as_deref());
+            if self.config.control_groups { groups } else { groups.unused() }
         })
     }
 
@@ -350,6 +350,7 @@ impl Sandbox for EmbeddedSandbox {
         if let Some(obstacle) = self.obstacle().await {
             return Err(EmbeddedError::Unable(obstacle).into());
         }
+        tracing::debug!(program = ?spec.argv.first(), labels = ?spec.labels, "starting an embedded sandbox");
         let (HostEnds { output, input, stderr }, standard) = streams()?;
         let (started, starting) = oneshot::channel();
         let (ended, ending) = oneshot::channel();
