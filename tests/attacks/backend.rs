@@ -12,7 +12,9 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::sleep;
 
 /// Tells a second process of this suite whose sandboxes to start.
 const LABEL: &str = "PRISM_ATTACK_LABEL";
@@ -92,18 +94,29 @@ impl Backend {
         [(LABEL, self.label.clone())].into()
     }
 
-    /// Nothing of it is left on this host.
+    /// Nothing of it is left on this host, some moments after the last end.
     pub(crate) async fn remains(&self) -> Verdict {
-        let new: Vec<_> = groups(&self.label).difference(&self.groups).cloned().collect();
-        if !new.is_empty() {
-            return Err(format!("control groups left: {new:?}"));
+        let mut left = self.left();
+        for _ in 0..60 {
+            if left.is_empty() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+            left = self.left();
         }
-        let left: Vec<_> =
-            fs::read_dir(env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-        if self.kind.as_plain_user() && !left.is_empty() {
-            return Err(format!("files left in the temporary folder: {left:?}"));
+        if !left.is_empty() {
+            return Err(format!("left: {left:?}"));
         }
         Ok("no process, mount, control group or file is left; no setting changed; nobody called".into())
+    }
+
+    /// Control groups, and files in the temporary folder of a suite that has one of its own.
+    fn left(&self) -> Vec<PathBuf> {
+        let mut left: Vec<_> = groups(&self.label).difference(&self.groups).cloned().collect();
+        if self.kind.as_plain_user() {
+            left.extend(fs::read_dir(env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path()));
+        }
+        left
     }
 }
 

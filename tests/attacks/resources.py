@@ -425,15 +425,21 @@ def locked():
 
 
 def wake_by_timer():
-    """A timer whose signal continues this process, every 20 ms."""
+    """A timer whose signal continues this process, every 20 ms, armed anew each time."""
     import ctypes
 
     libc = ctypes.CDLL(None)
     event = (ctypes.c_uint64 * 8)()
     event[1] = int(signal.SIGCONT)  # sigev_signo; sigev_notify stays SIGEV_SIGNAL
     timer = ctypes.c_void_p()
-    if libc.timer_create(1, event, ctypes.byref(timer)) == 0:
+
+    def arm(*_):
         libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 20_000_000, 0, 20_000_000), None)
+
+    # Without a handler the signal of a timer is dropped before it continues anything.
+    signal.signal(signal.SIGCONT, arm)
+    if libc.timer_create(1, event, ctypes.byref(timer)) == 0:
+        arm()
 
 
 def under_freeze(count):
@@ -446,10 +452,11 @@ def under_freeze(count):
     block = bytes(65536)
     while True:
         hashlib.sha256(block).digest()
-        try:
-            os.kill(-1, signal.SIGCONT)
-        except OSError:
-            pass
+        for _ in range(100):
+            try:
+                os.kill(-1, signal.SIGCONT)
+            except OSError:
+                pass
         try:
             pid = os.fork()
             if pid:
