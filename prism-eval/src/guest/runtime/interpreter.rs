@@ -1,7 +1,7 @@
 //! A CPython of this host: where it really is, and what it consists of.
 use super::{
     RuntimeError,
-    command::{self, Bounds},
+    command::{self, Bounds, CommandError},
 };
 use serde::Deserialize;
 use std::{
@@ -49,8 +49,14 @@ pub(super) struct Interpreter {
 impl Interpreter {
     /// Asks the interpreter at a path, or of a name that the system finds.
     pub(super) fn ask(program: &Path, bounds: &Bounds) -> Result<Self, RuntimeError> {
-        let said = command::output(Command::new(program).args(["-I", "-B", "-c", QUESTIONS]), bounds, &mut || ())?;
         let refuse = |why: String| RuntimeError::Unsuitable { python: program.to_owned(), why };
+        let said = match command::output(Command::new(program).args(["-I", "-B", "-c", QUESTIONS]), bounds, &mut || ())
+        {
+            Err(CommandError::Failed { status, said, .. }) => {
+                return Err(refuse(format!("it ends with {status}: {said}")));
+            }
+            said => said?,
+        };
         let python: Self = serde_json::from_str(&said).map_err(|error| refuse(format!("it answers oddly: {error}")))?;
         let (major, minor, _) = python.version;
         if python.implementation != "cpython" {
