@@ -36,11 +36,29 @@ pub enum RunRole {
         /// Which repeat, from 1.
         index: u32,
     },
+    /// The same as another task with more optimizer steps on each batch: what more work buys.
+    Work {
+        /// The task repeated.
+        of: TaskId,
+        /// Steps per batch, at least 1.
+        inner_steps: u32,
+    },
     /// An evaluation task of a published model.
     Task {
         /// Its name.
         name: String,
     },
+}
+
+impl RunRole {
+    /// Optimizer steps on each batch.
+    #[must_use]
+    pub fn inner_steps(&self) -> u32 {
+        match self {
+            Self::Work { inner_steps, .. } => (*inner_steps).max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// What is run: bytes by digest, opened through [`Artifacts`](crate::Artifacts); never a path, so that a task can
@@ -106,11 +124,16 @@ pub struct DataRef {
 pub struct MeasuringPlan {
     /// Steps before which the next rows are predicted, ascending; 0 is before any training.
     pub points: Vec<u64>,
+    /// The first step whose points count; those before are shown. Early in training a table in the source is worth
+    /// more than an idea.
+    #[serde(default)]
+    pub counts_from: u64,
     /// Rows per point, the next ones of the training stream.
     pub rows: u32,
-    /// Audited rows per point, one number for each point.
+    /// Audited rows, one number for each point: as many as its weight is worth. Of claims that need it; all held-out
+    /// rows are audited.
     pub audits: Vec<u32>,
-    /// Rows of the held-out split after training.
+    /// Rows of the held-out split after training, each of another document.
     pub held_out_rows: u32,
     /// An audited position off by more than this many bits fails the run.
     pub alarm_bits: Finite,

@@ -2,7 +2,7 @@
 use crate::{
     data::{fixture::stand_in, tokenizer::Bytes},
     graph::{GraphSpec, baselines, family},
-    plan_of_runs::{Cohort, Entrant, ReferenceRecipe, at_rate, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_runs},
     policy::{PlanPolicy, PrismPolicy},
     recipe::{Recipe, RecipeSpec},
     reward::FrontierPools,
@@ -66,8 +66,8 @@ impl House {
         let keep = |bytes: &[u8]| block_on(self.artifacts.keep_bytes(bytes)).unwrap();
         let entrant = Entrant {
             kind,
-            graph: keep(&graph.canonical_bytes()),
-            recipe: recipe.map(|recipe| keep(&recipe.canonical_bytes())),
+            architecture: Architecture::Declared(keep(&graph.canonical_bytes())),
+            training: recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes()))),
         };
         let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts));
         let tasks = plan_of_runs(plan, &self.cohort, &entrant).unwrap();
@@ -135,7 +135,16 @@ fn muon() -> Recipe {
 #[test]
 fn better_work_is_paid_once_and_its_copy_and_the_baseline_nothing() {
     let rates = [1.0, 3.0].map(|rate| Finite::new(rate).unwrap()).to_vec();
-    let plan = PlanPolicy { steps: 60, batch: 8, points: 3, rows: 16, held_out_rows: 16, rates, ..PlanPolicy::smoke() };
+    let plan = PlanPolicy {
+        steps: 60,
+        batch: 8,
+        points: 3,
+        rows: 16,
+        audits: 16,
+        held_out_rows: 16,
+        rates,
+        ..PlanPolicy::smoke()
+    };
     let mut house = House::new(PrismPolicy { plan, ..PrismPolicy::smoke() });
     let only = SubmissionKind::ArchitectureOnly;
     let baseline = house.measure(0, only, &spec("gpt"), None);

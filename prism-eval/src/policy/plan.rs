@@ -1,6 +1,6 @@
 //! What is run.
 use super::error::PolicyError;
-use crate::graph::{Context, Limits};
+use crate::graph::{Context, Limits, MAX_SOURCE_BYTES};
 use prism_core::{Digest, Finite, plan::Budget};
 use serde::{Deserialize, Serialize};
 
@@ -22,11 +22,15 @@ pub struct PlanPolicy {
     pub peak_memory: u64,
     /// Measuring points; the first is before any training.
     pub points: u32,
+    /// Training tokens after which points count. Five hundred times the cap on what a guest receives, so that a table
+    /// smuggled in the source can't matter; less is for runs that move no money.
+    pub window_tokens: u64,
     /// Rows per point.
     pub rows: u32,
-    /// Audited rows per point.
+    /// Audited rows of a point that counts. An auditor predicts all rows of a point anyway, so fewer save nothing but
+    /// the bytes of their logits.
     pub audits: u32,
-    /// Held-out rows after training.
+    /// Held-out rows after training, each of another document.
     pub held_out_rows: u32,
     /// An audited position off by more than this many bits fails the run.
     pub alarm_bits: Finite,
@@ -35,17 +39,21 @@ pub struct PlanPolicy {
     pub rates: Vec<Finite>,
     /// Further seeds of the run that counts.
     pub repeats: u32,
+    /// Optimizer steps per batch at which baselines are measured besides one, ascending: submissions that work more are
+    /// compared with baselines that do.
+    pub work: Vec<u32>,
     /// `ctx.max_layers`.
     pub max_layers: u32,
     /// `ctx.max_parameters`.
     pub max_parameters: u64,
     /// Most floating-point operations per trained token that an architecture may take.
     pub max_flops_per_token: u64,
+    /// Most bytes, compressed, of what a guest receives of a bundle of Python.
+    pub max_source_bytes: u64,
 }
 
 impl Default for PlanPolicy {
-    /// 25 million tokens: above five hundred times the cap on a bundle's compressed size, so that a table smuggled in
-    /// the source can't matter.
+    /// 25 million tokens, of which the later half counts: from five hundred times the cap of 24 KiB on.
     fn default() -> Self {
         Self {
             steps: 3_000,
@@ -55,15 +63,18 @@ impl Default for PlanPolicy {
             cpu_millis: 64 * 3_600_000,
             peak_memory: 16 << 30,
             points: 15,
+            window_tokens: 500 * 24 * 1024,
             rows: 64,
-            audits: 32,
+            audits: 64,
             held_out_rows: 256,
             alarm_bits: fixed(0.5),
             rates: vec![fixed(1.0), fixed(3.0), fixed(10.0)],
             repeats: 2,
+            work: vec![2, 4],
             max_layers: 96,
             max_parameters: 150_000_000,
             max_flops_per_token: 10_000_000_000,
+            max_source_bytes: MAX_SOURCE_BYTES,
         }
     }
 }
@@ -80,10 +91,12 @@ impl PlanPolicy {
             cpu_millis: 240_000,
             peak_memory: 1 << 30,
             points: 8,
+            window_tokens: 0,
             rows: 32,
-            audits: 0,
-            held_out_rows: 64,
+            audits: 32,
+            held_out_rows: 32,
             repeats: 0,
+            work: vec![2],
             max_layers: 8,
             max_parameters: 2_000_000,
             max_flops_per_token: 20_000_000,
@@ -102,15 +115,22 @@ impl PlanPolicy {
             (self.tokens().is_some(), "steps times batch times sequence overflows"),
             (self.points > 0 && u64::from(self.points) <= self.steps, "points must be 1 to steps"),
             (self.points <= 10_000, "points must be at most 10000"),
+            (
+                self.tokens().is_some_and(|tokens| self.window_tokens < tokens),
+                "window_tokens must be below the tokens of a run",
+            ),
             (self.audits <= self.rows, "audits must be at most rows: no row is audited twice"),
             (self.alarm_bits > Finite::ZERO, "alarm_bits must be above zero"),
             (!self.rates.is_empty() && self.rates.len() <= 16, "there must be 1 to 16 rates"),
             (self.rates.iter().all(|rate| *rate > Finite::ZERO), "rates must be above zero"),
             (self.rates.is_sorted_by(|a, b| a < b), "rates must be ascending"),
+            (self.work.is_sorted_by(|a, b| a < b), "steps per batch must be ascending"),
+            (self.work.iter().all(|steps| (2..=64).contains(steps)), "steps per batch must be 2 to 64"),
             (self.repeats <= 64, "repeats must be at most 64"),
             (self.wall_millis > 0 && self.cpu_millis > 0 && self.peak_memory > 0, "limits must be above zero"),
             (self.max_layers > 0 && self.max_parameters > 0, "max_layers and max_parameters must be above zero"),
             (self.max_flops_per_token > 0, "max_flops_per_token must be above zero"),
+            (self.max_source_bytes > 0, "max_source_bytes must be above zero"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(PolicyError::Plan(rule)),
@@ -157,6 +177,7 @@ impl PlanPolicy {
             flops_per_token: self.max_flops_per_token,
             peak_bytes: self.peak_memory,
             batch: self.batch,
+            source_bytes: self.max_source_bytes,
             ..Limits::default()
         }
     }
