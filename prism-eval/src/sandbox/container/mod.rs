@@ -21,6 +21,7 @@ pub use create::{OWNER_LABEL, RUN_LABEL};
 pub use engine::candidates;
 pub use error::ContainerError;
 
+use super::artifacts::Caps;
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -67,6 +68,8 @@ pub struct ArtifactSpace {
     pub folder: PathBuf,
     /// Keeps what is collected.
     pub store: Arc<dyn Artifacts>,
+    /// How much is collected.
+    pub caps: Caps,
 }
 
 /// How containers are made.
@@ -217,12 +220,13 @@ impl Inner {
             Some(to) => Some(Space::mount(&to.folder, &live.run, &spec.limits, self.config.user)?),
             None => None,
         };
+        let shown = space.as_ref().map(Space::shown);
         let around = Around {
             config: &self.config,
             api: self.api,
             seccomp: &self.seccomp,
             image: &image,
-            artifacts: space.as_ref().map(Space::path),
+            artifacts: shown.as_deref(),
             run: &live.run,
         };
         let body = create::body(&spec, &around)?;

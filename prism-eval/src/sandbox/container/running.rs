@@ -5,7 +5,11 @@ use super::{
     engine::Engine,
     error::ContainerError,
     space::Space,
-    streams::{ChannelSink, ChannelSource, Tail},
+    streams::{ChannelSink, ChannelSource},
+};
+use crate::sandbox::{
+    artifacts::{self, CollectError},
+    evidence::{Evidence, Tail},
 };
 use async_trait::async_trait;
 use bollard::{
@@ -16,11 +20,14 @@ use bollard::{
 };
 use futures::StreamExt;
 use prism_core::{
-    Digest, Error, Result,
-    sandbox::{Channel, Killer, Limits, Running, SandboxOutcome, Usage},
+    Digest, Error, Fault, Kind, Result,
+    sandbox::{Channel, Killer, Limits, Running, SCRATCH, SandboxOutcome, Usage},
     submission::FailureClass,
 };
-use rustix::process::{Pid, Signal};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Signal},
+};
 use std::{
     collections::BTreeMap,
     fmt, mem,
@@ -37,6 +44,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
+/// Bytes of standard error that are kept.
+const TAIL: usize = 64 * 1024;
+/// `f_type` of a tmpfs, statfs(2).
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 /// Between two looks at the counters: files of this host, else the engine's own count.
 const LOOK: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_millis(250);
@@ -63,6 +74,7 @@ pub(super) struct Shared {
     cgroup: Option<Cgroup>,
     seen: Mutex<Sample>,
     tail: Mutex<Tail>,
+    scratch: Mutex<Option<OwnedFd>>,
     frozen: tokio::sync::Mutex<bool>,
 }
 
@@ -91,10 +103,11 @@ impl Shared {
             wake: Notify::new(),
             ended: watch::Sender::new(false),
             init,
-            cgroup,
             seen: Mutex::default(),
-            tail: Mutex::default(),
+            tail: Mutex::new(Tail::new(TAIL)),
+            scratch: Mutex::new(pid.filter(|_| cgroup.is_some()).and_then(scratch_of)),
             frozen: tokio::sync::Mutex::new(false),
+            cgroup,
             container,
         }
     }
@@ -326,22 +339,6 @@ pub(super) struct Watch {
     pub(super) sees: Arc<AtomicBool>,
 }
 
-/// What the host knows about an end.
-#[derive(Debug, Default)]
-struct End {
-    /// The engine can't say how it ended.
-    lost: Option<String>,
-    /// Why the host killed it.
-    verdict: Option<(FailureClass, String)>,
-    exit: Option<i64>,
-    oom_killed: bool,
-    refused_processes: u64,
-    cpu_exceeded: bool,
-    survivors: usize,
-    /// Why what it left was not taken.
-    refused_artifacts: Option<String>,
-}
-
 impl Watch {
     /// Watches a container to its end, removes it, looks for survivors and collects what it left.
     pub(super) async fn over(mut self) -> SandboxOutcome {
@@ -355,53 +352,64 @@ impl Watch {
             self.carriers.iter().for_each(JoinHandle::abort);
         }
         let Sample { mut usage, refused_processes } = self.shared.seen();
-        let mut end = End {
-            verdict: lock(&self.shared.verdict).clone(),
+        let mut evidence = Evidence {
+            killed: lock(&self.shared.verdict).clone(),
             refused_processes,
-            cpu_exceeded: usage.cpu_millis > self.limits.cpu_time_millis,
-            ..End::default()
+            scratch_full: lock(&self.shared.scratch).take().is_some_and(is_full),
+            ..Evidence::default()
         };
-        match state {
-            Ok(ContainerState { exit_code, oom_killed, error, .. }) => {
-                end.exit = exit_code;
-                end.oom_killed = oom_killed.unwrap_or(false);
-                end.lost = error.filter(|error| !error.is_empty());
-            }
-            Err(error) => end.lost = Some(Error::from(error).chain()),
+        let state = state.unwrap_or_else(|error| {
+            evidence.lost = Some(Error::from(error).chain());
+            ContainerState::default()
+        });
+        if let Some(error) = state.error.filter(|error| !error.is_empty()) {
+            evidence.lost.get_or_insert(error);
         }
-        usage.oom_kills = usage.oom_kills.max(end.oom_killed.into());
+        usage.oom_kills = usage.oom_kills.max(state.oom_killed.unwrap_or(false).into());
+        evidence.oom_kills = usage.oom_kills;
+        evidence.exit = state.exit_code.map(|exit| i32::try_from(exit).unwrap_or(i32::MAX));
+        if evidence.exit == Some(i32::MAX) {
+            // What a shim reports that took a traced stop for an exit: no process ends like this.
+            evidence.artifacts = Some("the engine lost its first process".into());
+        }
+        if killed && evidence.exit == Some(128 + Signal::KILL.as_raw()) {
+            (evidence.exit, evidence.signal) = (None, Some(Signal::KILL.as_raw()));
+        }
         if let Err(error) = remove(&self.docker, &self.shared.container).await {
             tracing::warn!(container = self.shared.container, %error, "container is left for a sweep");
         }
         let survivors = self.survivors().await;
-        end.survivors = survivors.unwrap_or(0);
+        if let Some(count @ 1..) = survivors {
+            evidence.artifacts = Some(format!("{count} of its processes outlived its container"));
+        }
         let artifacts = match self.artifacts.take() {
-            // What survives could still change them.
-            Some(_) if end.survivors > 0 => BTreeMap::new(),
-            Some((space, to)) => match collect(&space, &to, &self.limits).await {
+            // What survives could still change them, and what is refused is not looked at.
+            Some((space, to)) if evidence.artifacts.is_none() => match collect(&space, &to).await {
                 Ok(artifacts) => artifacts,
-                Err(reason) => {
-                    end.refused_artifacts = Some(reason);
+                Err(CollectError::Refused(why)) => {
+                    evidence.artifacts = Some(why);
+                    BTreeMap::new()
+                }
+                Err(CollectError::Failed(error)) => {
+                    evidence.lost.get_or_insert(error.chain());
                     BTreeMap::new()
                 }
             },
-            None => BTreeMap::new(),
+            _ => BTreeMap::new(),
         };
-        let (failure, mut reason) = classify(&end);
+        let (failure, mut reason) = evidence.classify();
         if survivors.is_none() {
             reason.push_str(" (this host doesn't see the engine's processes, so survivors were not looked for)");
         }
-        let exit = end.exit.and_then(|exit| i32::try_from(exit).ok());
-        let by_host = end.verdict.is_some() && exit == Some(128 + Signal::KILL.as_raw());
-        let (stderr_tail, stderr_total) = self.shared.stderr(|tail| (mem::take(&mut tail.kept).into(), tail.total));
+        let tail = self.shared.stderr(|tail| mem::replace(tail, Tail::new(TAIL)));
         SandboxOutcome {
             failure,
             reason,
-            exit: exit.filter(|_| !by_host),
-            signal: by_host.then_some(Signal::KILL.as_raw()),
+            exit: evidence.exit,
+            signal: evidence.signal,
             usage,
-            stderr_tail,
-            stderr_total,
+            stderr_total: tail.total(),
+            stderr_tail: tail.into_bytes(),
             artifacts,
         }
     }
@@ -488,10 +496,26 @@ impl Watch {
     }
 }
 
-/// Takes what work left, after its end; why not, otherwise.
-async fn collect(space: &Space, to: &ArtifactSpace, limits: &Limits) -> Result<BTreeMap<String, Digest>, String> {
-    let _ = (space, to, limits);
-    Ok(BTreeMap::new())
+/// Takes what work left, after its end.
+async fn collect(space: &Space, to: &ArtifactSpace) -> Result<BTreeMap<String, Digest>, CollectError> {
+    let folder = space.open().map_err(|error| {
+        let message = "space for artifacts can't be opened";
+        CollectError::Failed(Error::new(Kind::Unavailable, Fault::Infrastructure, message).because(error))
+    })?;
+    artifacts::collect(folder, to.caps, Some(to.store.as_ref())).await
+}
+
+/// The scratch space of a container, seen through its first process. Held open, it can be asked after the end.
+fn scratch_of(pid: i32) -> Option<OwnedFd> {
+    // The root is read-only: nobody inside has put anything else there.
+    let path = format!("/proc/{pid}/root{SCRATCH}");
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+/// Whether no byte or no file more can be written.
+fn is_full(folder: OwnedFd) -> bool {
+    let limited = rustix::fs::fstatfs(&folder).is_ok_and(|system| system.f_type == TMPFS_MAGIC);
+    limited && rustix::fs::fstatvfs(&folder).is_ok_and(|space| space.f_bfree == 0 || space.f_ffree == 0)
 }
 
 /// Kills by the engine, frozen or not.
@@ -530,84 +554,5 @@ async fn end_of(docker: &Docker, container: &str) -> Result<ContainerState, Cont
             }
         }
         sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The class of an end and what to say about it, by precedence: infrastructure, what the host killed for, resources,
-/// policy, the work's own failure. Nothing that the work wrote is looked at.
-fn classify(end: &End) -> (Option<FailureClass>, String) {
-    let failed = end.exit != Some(0);
-    if let Some(lost) = &end.lost {
-        return (Some(FailureClass::Infrastructure), format!("the engine can't say how it ended: {lost}"));
-    }
-    if let Some((class, reason)) = &end.verdict {
-        return (Some(*class), reason.clone());
-    }
-    // Memory alone is no failure: a child may have been killed and the work have gone on without it.
-    if failed && end.oom_killed {
-        return (Some(FailureClass::Resource), "killed for lack of memory".into());
-    }
-    if failed && end.refused_processes > 0 {
-        let refused = end.refused_processes;
-        return (Some(FailureClass::Resource), format!("failed after its limit refused {refused} processes"));
-    }
-    if end.cpu_exceeded {
-        return (Some(FailureClass::Resource), "more processor time than granted".into());
-    }
-    if end.survivors > 0 {
-        let survivors = end.survivors;
-        return (Some(FailureClass::Policy), format!("{survivors} of its processes outlived its container"));
-    }
-    if let Some(reason) = &end.refused_artifacts {
-        return (Some(FailureClass::Policy), reason.clone());
-    }
-    match end.exit {
-        Some(0) => (None, "ended with 0".into()),
-        Some(exit) => match i32::try_from(exit) {
-            Ok(exit) => (Some(FailureClass::MinerCode), format!("ended with {exit}")),
-            // What a shim reports that took a traced stop for an exit.
-            Err(_) => (Some(FailureClass::Policy), format!("the engine lost its first process (exit {exit})")),
-        },
-        None => (Some(FailureClass::Infrastructure), "the engine doesn't say how it ended".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(end: End) -> Option<FailureClass> {
-        classify(&end).0
-    }
-
-    #[test]
-    fn classes_take_precedence_in_the_order_of_the_design() {
-        let all = || End {
-            lost: Some("gone".into()),
-            verdict: Some((FailureClass::Policy, "audit".into())),
-            exit: Some(1),
-            oom_killed: true,
-            refused_processes: 1,
-            survivors: 1,
-            ..End::default()
-        };
-        assert_eq!(class(all()), Some(FailureClass::Infrastructure));
-        assert_eq!(class(End { lost: None, ..all() }), Some(FailureClass::Policy));
-        assert_eq!(class(End { lost: None, verdict: None, ..all() }), Some(FailureClass::Resource));
-        let survived = End { lost: None, verdict: None, oom_killed: false, refused_processes: 0, ..all() };
-        assert_eq!(class(survived), Some(FailureClass::Policy));
-        assert_eq!(class(End { exit: Some(1), ..End::default() }), Some(FailureClass::MinerCode));
-        assert_eq!(class(End { exit: Some(0), ..End::default() }), None);
-    }
-
-    #[test]
-    fn memory_that_a_child_ran_out_of_is_no_failure_of_work_that_ended_well() {
-        assert_eq!(class(End { exit: Some(0), oom_killed: true, refused_processes: 9, ..End::default() }), None);
-    }
-
-    #[test]
-    fn an_exit_that_no_process_can_have_is_not_the_works_own() {
-        assert_eq!(class(End { exit: Some(4_294_967_295), ..End::default() }), Some(FailureClass::Policy));
-        assert_eq!(class(End { exit: None, ..End::default() }), Some(FailureClass::Infrastructure));
     }
 }

@@ -2,17 +2,20 @@
 //!
 //! A tmpfs of the container itself is gone with its last process, and an ordinary folder has no ceiling.
 use super::error::ContainerError;
-use prism_core::sandbox::{ARTIFACTS, Limits};
+use prism_core::sandbox::{ARTIFACTS, Limits, SCRATCH};
 use rustix::mount::{MountFlags, UnmountFlags};
 use std::{
     collections::BTreeSet,
     ffi::CString,
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt, MetadataExt, chown},
+    },
     path::{Path, PathBuf},
 };
 
-/// A mounted tmpfs; drop unmounts it.
+/// A mounted tmpfs with a folder that belongs to the work; drop unmounts it.
 #[derive(Debug)]
 pub(super) struct Space {
     path: PathBuf,
@@ -26,8 +29,8 @@ impl Space {
             |source: io::Error| ContainerError::Host { what: "space for artifacts", path: path.clone(), source };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed)?;
         // Zero would mean no limit to both.
-        let (size, inodes) = (limits.scratch.max(4096), limits.scratch_inodes.max(1));
-        let options = format!("size={size},nr_inodes={inodes},mode=0700,uid={user},gid={user}");
+        let (size, inodes) = (limits.scratch.max(4096), limits.scratch_inodes.saturating_add(2));
+        let options = format!("size={size},nr_inodes={inodes},mode=0700");
         let options = CString::new(options).map_err(|e| failed(e.into()))?;
         // Links in it lead nowhere, for the host neither (Linux 5.10).
         let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::NOSYMFOLLOW;
@@ -38,11 +41,22 @@ impl Space {
             }
             return Err(failed(error.into()));
         }
-        Ok(Self { path })
+        let space = Self { path };
+        let shown = space.shown();
+        let made =
+            fs::DirBuilder::new().mode(0o700).create(&shown).and_then(|()| chown(&shown, Some(user), Some(user)));
+        made.map_err(|source| ContainerError::Host { what: "space for artifacts", path: shown, source })?;
+        Ok(space)
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// The folder that the work gets.
+    pub(super) fn shown(&self) -> PathBuf {
+        self.path.join(ARTIFACTS.strip_prefix(SCRATCH).unwrap_or(ARTIFACTS).trim_start_matches('/'))
+    }
+
+    /// The whole of it, with that folder below.
+    pub(super) fn open(&self) -> io::Result<OwnedFd> {
+        Ok(fs::File::open(&self.path)?.into())
     }
 
     /// Whether a process sees this very file system at the place for artifacts; `None` when the process is gone.
