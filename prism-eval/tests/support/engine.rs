@@ -144,7 +144,8 @@ pub fn python() -> Runtime {
     });
     let (python, python_version) = found.expect("python3 is missing on this host");
     let (directories, search, libraries) = (Vec::new(), Vec::new(), Vec::new());
-    Runtime { python, python_version, torch_version: String::new(), directories, search, libraries }
+    let (torch_version, files) = (String::new(), std::collections::BTreeMap::new());
+    Runtime { python, python_version, torch_version, cuda: false, directories, search, libraries, files }
 }
 
 fn cache() -> PathBuf {

@@ -186,7 +186,10 @@ impl Install {
             progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
             let bounds = Bounds { deadline: self.deadline, cancel: cancel.clone() };
             let mut tick = || progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
-            command::output(&mut self.download(program, &staging, wheels)?, &bounds, &mut tick)?;
+            match command::output(&mut self.download(program, &staging, wheels)?, &bounds, &mut tick) {
+                Err(CommandError::Failed { said, .. }) => return Err(RuntimeError::Download(said)),
+                done => done?,
+            };
             files = downloaded(&store, wheels)?;
         }
         let mut bytes = 0;

@@ -134,7 +134,7 @@ fn a_wheel_with_another_digest_is_refused_and_nothing_is_installed() {
         wheel.digest = expected;
     }
     let error = place.run().1.unwrap_err();
-    assert!(matches!(error, RuntimeError::Command(CommandError::Failed { .. })), "{error}");
+    assert!(matches!(error, RuntimeError::Download(_)), "{error}");
     assert!(error.to_string().contains(&expected.to_string()), "{error}");
     assert!(matches!(Runtime::open(&place.folder()), Err(RuntimeError::Missing(_))));
 
