@@ -1,7 +1,6 @@
 //! `prism runtime` from outside, with a real PyTorch: the one in the cache folder, installed on first use.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 #[path = "../../tests/support/guest_runtime.rs"]
-#[allow(dead_code)]
 mod guest_runtime;
 
 use serde_json::Value;

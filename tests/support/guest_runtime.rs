@@ -2,6 +2,7 @@
 //! the cache folder once and shared by all tests of this machine.
 //!
 //! For `#[path]` inclusion. Fails where it can't be had, and never skips.
+#![allow(dead_code, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 use prism_core::Cancel;
 use prism_eval::guest::{Runtime, runtime::Install};
 use std::{env, path::PathBuf};
@@ -15,7 +16,7 @@ const NEEDS: &str = "these tests need CPython 3.11 or newer with pip (Debian: py
 ///
 /// # Panics
 /// When there is none and none can be installed; says what is missing.
-pub fn guest_runtime() -> Runtime {
+pub(crate) fn guest_runtime() -> Runtime {
     match env::var_os("PRISM_GUEST_RUNTIME").map(PathBuf::from) {
         Some(path) => Runtime::open(&path).unwrap_or_else(|error| panic!("PRISM_GUEST_RUNTIME: {error}")),
         None => installed(),
@@ -26,7 +27,7 @@ pub fn guest_runtime() -> Runtime {
 ///
 /// # Panics
 /// When it can't be installed; says what is missing.
-pub fn installed() -> Runtime {
+pub(crate) fn installed() -> Runtime {
     let pythons = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "/usr/bin/python3"];
     let install = Install::new(folder(), pythons.map(PathBuf::from).into());
     let mut last = None;
@@ -42,7 +43,7 @@ pub fn installed() -> Runtime {
 ///
 /// # Panics
 /// When there is neither.
-pub fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
     cache.expect("neither XDG_CACHE_HOME nor HOME is set").join("prism/guest-runtime")

@@ -153,11 +153,7 @@ impl Install {
             Some(wheels) => wheels.clone(),
             None => Wheels::published(&python.tag(), &python.machine)?,
         };
-        match command::output(&mut pip(program, "--version"), bounds, &mut || ()) {
-            Ok(_) => Ok((python, wheels)),
-            Err(CommandError::Failed { .. }) => Err(RuntimeError::NoPip(program.to_owned())),
-            Err(error) => Err(error.into()),
-        }
+        if python.pip { Ok((python, wheels)) } else { Err(RuntimeError::NoPip(program.to_owned())) }
     }
 
     /// Downloads and unpacks beside the tree, then gives it its name.
@@ -183,9 +179,11 @@ impl Install {
 
         let mut files = downloaded(&store, wheels)?;
         if files.len() < wheels.wheels.len() {
-            progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
+            // pip downloads into one and copies into the other.
+            let bytes = || bytes_in(&store).max(bytes_in(&scratch));
+            progress(Progress { step: Step::Downloading, bytes: bytes() });
             let bounds = Bounds { deadline: self.deadline, cancel: cancel.clone() };
-            let mut tick = || progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
+            let mut tick = || progress(Progress { step: Step::Downloading, bytes: bytes() });
             match command::output(&mut self.download(program, &staging, wheels)?, &bounds, &mut tick) {
                 Err(CommandError::Failed { said, .. }) => return Err(RuntimeError::Download(said)),
                 done => done?,
@@ -217,8 +215,9 @@ impl Install {
         let requirements = staging.join("requirements.txt");
         let written = fs::write(&requirements, wheels.requirements());
         written.map_err(|source| RuntimeError::io("write", &requirements, source))?;
-        let mut command = pip(program, "download");
-        command.args(["--no-input", "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
+        let mut command = Command::new(program);
+        command.args(["-I", "-B", "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]);
+        command.args(["--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
         command.args(["--progress-bar", "off", "--dest"]).arg(staging.join("wheels"));
         if let Some(url) = &self.index_url {
             command.args(["--index-url", url]);
@@ -228,6 +227,8 @@ impl Install {
         }
         // What it downloads goes through here, and may be larger than the system's folder for temporary files.
         command.arg("--requirement").arg(requirements).env("TMPDIR", staging.join("scratch"));
+        // Nothing is installed into an environment.
+        command.env("PIP_REQUIRE_VIRTUALENV", "0");
         Ok(command)
     }
 
@@ -275,12 +276,6 @@ pub fn adopt(environment: &Path, folder: &Path, cancel: &Cancel) -> Result<Runti
     let runtime = describe(&python, search, Vec::new(), &bounds)?;
     save(&runtime, folder)?;
     Ok(runtime)
-}
-
-fn pip(program: &Path, subcommand: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["-I", "-B", "-m", "pip", "--disable-pip-version-check", subcommand]);
-    command
 }
 
 /// Whether a tree's packages are as they were unpacked.

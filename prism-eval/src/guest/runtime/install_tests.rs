@@ -223,6 +223,11 @@ fn an_environment_is_adopted_with_its_base_interpreter_and_its_own_packages() {
     assert!(!runtime.python.starts_with(&environment), "{runtime:?}");
     runtime.verify_contents().unwrap();
 
+    // It has no pip to install with.
+    let install = Install { pythons: vec![environment.join("bin/python")], ..place.install.clone() };
+    let error = install.run(&Cancel::new(), &mut |_| ()).unwrap_err();
+    assert!(matches!(error, RuntimeError::NoPip(_)), "{error}");
+
     let nothing = adopt(place.root.path(), &place.folder(), &Cancel::new()).unwrap_err();
     assert!(matches!(nothing, RuntimeError::NoEnvironment(_)), "{nothing}");
 }

@@ -14,7 +14,7 @@ pub(super) const OLDEST: (u32, u32) = (3, 10);
 
 /// Prints what an interpreter says of itself. `_base_executable` is the interpreter below a virtual environment.
 const QUESTIONS: &str = r#"
-import json, os, platform, sys, sysconfig
+import importlib.util, json, os, platform, sys, sysconfig
 own = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
 own.add(os.path.realpath(sysconfig.get_config_var("DESTSHARED") or os.path.join(sysconfig.get_path("platstdlib"), "lib-dynload")))
 print(json.dumps({
@@ -23,6 +23,7 @@ print(json.dumps({
     "threads": "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
     "machine": platform.machine(),
     "wide": sys.maxsize > 2**32,
+    "pip": importlib.util.find_spec("pip") is not None,
     "base": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
     "own": sorted(path for path in own if os.path.isdir(path)),
     "search": [path for path in sys.path if os.path.isdir(path) and os.path.realpath(path) not in own],
@@ -38,6 +39,8 @@ pub(super) struct Interpreter {
     threads: String,
     pub(super) machine: String,
     wide: bool,
+    /// Whether it has pip.
+    pub(super) pip: bool,
     /// The file that runs, past links, shims and virtual environments.
     pub(super) base: PathBuf,
     /// The folders of its standard library.
