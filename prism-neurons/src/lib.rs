@@ -11,6 +11,7 @@ pub mod directory;
 pub mod http;
 pub mod intake;
 pub mod miner;
+pub mod reviewer;
 pub mod store;
 pub mod validator;
 pub mod wire;
