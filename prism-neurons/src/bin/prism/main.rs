@@ -7,6 +7,7 @@
 mod check;
 mod config;
 mod demo;
+mod runtime;
 mod submit;
 mod validator;
 
@@ -36,6 +37,8 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Set up or show the Python that guests run on.
+    Runtime(runtime::Runtime),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
     });
