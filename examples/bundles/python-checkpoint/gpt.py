@@ -41,14 +41,14 @@ class GPT(nn.Module):
     def __init__(self, vocabulary, positions, width, depth, heads):
         super().__init__()
         self.table = nn.Embedding(vocabulary, width)
-        self.positions = nn.Parameter(torch.empty(positions, width))
+        self.positions = nn.Embedding(positions, width)
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.reset()
 
     def reset(self):
         # Small init (Nguyen, Salazar 2019); what feeds the residual sum starts smaller by the number of branches.
-        tables = [self.table.weight, self.positions]
+        tables = [self.table.weight, self.positions.weight]
         branches = [layer for block in self.blocks for layer in (block.attention.output, block.down)]
         for table in tables:
             nn.init.normal_(table, std=math.sqrt(2 / (5 * table.shape[1])))
@@ -61,7 +61,7 @@ class GPT(nn.Module):
                 layer.weight /= len(branches)
 
     def forward(self, tokens):
-        x = self.table(tokens) + self.positions[: tokens.shape[1]]
+        x = self.table(tokens) + self.positions.weight[: tokens.shape[1]]
         for block in self.blocks:
             x = block(x)
         return F.linear(self.norm(x), self.table.weight)

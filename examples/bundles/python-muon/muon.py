@@ -28,6 +28,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
+        torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 1.0)
         for group in self.param_groups:
             rate = group["peak"] * self.factor(group["taken"])
             group["taken"] += 1
