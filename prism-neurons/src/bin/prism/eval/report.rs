@@ -166,7 +166,7 @@ impl Report {
             let quality = score.quality.get();
             writeln!(f, "  {name:<14} {quality:.3}, {mean:+.4} ± {error:.4} bits per byte over the baseline")?;
             for (name, part) in &score.components {
-                writeln!(f, "    {name:<28} {:.3}  (share {:.2})", part.value.get(), part.share.get())?;
+                writeln!(f, "    {name:<30} {:.3}  (share {:.2})", part.value.get(), part.share.get())?;
             }
         }
         card.reasons.iter().try_for_each(|reason| writeln!(f, "  {reason}"))
