@@ -45,7 +45,8 @@ pub struct Point {
     pub step: u64,
     /// Tokens trained on.
     pub tokens: u64,
-    /// Bits per row, as claimed and, where audited, corrected by the mean of [`Audit`] differences.
+    /// Bits per row, as claimed; where the point was audited, with the mean of the [`Audit`] differences added for each
+    /// of the row's positions.
     pub row_bits: Vec<Finite>,
     /// Bytes of raw text that the predicted positions of each row cover.
     pub row_bytes: Vec<u32>,
@@ -101,6 +102,19 @@ impl Point {
         #[allow(clippy::cast_precision_loss)]
         let bytes = bytes as f64;
         Finite::new(self.row_bits.iter().map(|b| b.get()).sum::<f64>() / bytes)
+    }
+}
+
+impl Point {
+    /// Variance that correcting by audits adds to the mean bits per position: `Σ d² / n²` over the differences `d`
+    /// between the `n` audits and their claims. Around zero and not around their mean, so that it is never too small
+    /// and one audit suffices; zero without audits, and for claims that every audit confirms.
+    #[must_use]
+    pub fn audit_variance(&self) -> f64 {
+        let squares = self.audits.iter().map(|audit| (audit.audited.get() - audit.claimed.get()).powi(2));
+        #[allow(clippy::cast_precision_loss)]
+        let count = self.audits.len().max(1) as f64;
+        squares.sum::<f64>() / (count * count)
     }
 }
 
@@ -190,6 +204,16 @@ mod tests {
         assert!((estimate.standard_error.get() - (5.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-15);
         assert_eq!(Estimate::of(&[1.0]), None);
         assert_eq!(Estimate::of(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn audits_that_confirm_their_claims_add_no_variance() {
+        let finite = |v| Finite::new(v).unwrap();
+        let audit = |audited: f64| Audit { row: 0, position: 0, claimed: finite(2.0), audited: finite(audited) };
+        let with = |audits: Vec<Audit>| Point { step: 0, tokens: 0, row_bits: vec![], row_bytes: vec![], audits };
+        assert_eq!(with(vec![]).audit_variance(), 0.0);
+        assert_eq!(with(vec![audit(2.0), audit(2.0)]).audit_variance(), 0.0);
+        assert_eq!(with(vec![audit(5.0), audit(2.0), audit(-2.0)]).audit_variance(), 25.0 / 9.0);
     }
 
     #[test]

@@ -36,11 +36,29 @@ pub enum RunRole {
         /// Which repeat, from 1.
         index: u32,
     },
+    /// The same as another task with more optimizer steps on each batch: what more work buys.
+    Work {
+        /// The task repeated.
+        of: TaskId,
+        /// Steps per batch, at least 1.
+        inner_steps: u32,
+    },
     /// An evaluation task of a published model.
     Task {
         /// Its name.
         name: String,
     },
+}
+
+impl RunRole {
+    /// Optimizer steps on each batch.
+    #[must_use]
+    pub fn inner_steps(&self) -> u32 {
+        match self {
+            Self::Work { inner_steps, .. } => (*inner_steps).max(1),
+            _ => 1,
+        }
+    }
 }
 
 /// What is run: bytes by digest, opened through [`Artifacts`](crate::Artifacts); never a path, so that a task can

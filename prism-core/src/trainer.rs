@@ -7,6 +7,7 @@ use crate::{
     id::Digest,
     observer::{Observer, Unobserved},
     plan::{Subject, TrainTask},
+    seed::Seed,
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -55,19 +56,36 @@ pub struct Surroundings {
     pub attempt: u32,
     /// The checkpoint to go on from.
     pub resume: Option<Digest>,
+    /// Root of the secret draws of audits: which positions, which decoys. `None`, as in production, for randomness of
+    /// the operating system: no seed that a miner could ever learn.
+    pub secret: Option<Seed>,
 }
 
 impl Surroundings {
     /// A first attempt that nobody watches.
     #[must_use]
     pub fn new(artifacts: Arc<dyn Artifacts>) -> Self {
-        Self { artifacts, observer: Arc::new(Unobserved), cancel: Cancel::new(), attempt: 1, resume: None }
+        Self {
+            artifacts,
+            observer: Arc::new(Unobserved),
+            cancel: Cancel::new(),
+            attempt: 1,
+            resume: None,
+            secret: None,
+        }
     }
 
     /// The same, watched.
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// The same, with audits that can be repeated. For tests: whoever knows the seed knows the audits.
+    #[must_use]
+    pub fn with_secret(mut self, secret: Seed) -> Self {
+        self.secret = Some(secret);
         self
     }
 

@@ -33,15 +33,33 @@ pub struct Cohort {
     pub references: Vec<ReferenceRecipe>,
 }
 
+/// An architecture, by digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// The canonical graph.
+    Declared(Digest),
+    /// The guest bundle with nothing but the architecture in it.
+    Code(Digest),
+}
+
+/// How an entrant wants it trained, by digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Training {
+    /// The canonical recipe.
+    Declared(Digest),
+    /// The guest bundle with architecture and hooks.
+    Code(Digest),
+}
+
 /// What is to be measured: a submission or a baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entrant {
     /// What it claims to bring. A baseline is an `ArchitectureOnly`.
     pub kind: SubmissionKind,
-    /// The canonical graph: its own, or the target family's for a `TrainingForArch`.
-    pub graph: Digest,
-    /// Its own canonical recipe.
-    pub recipe: Option<Digest>,
+    /// Its own, or the target family's for a `TrainingForArch`.
+    pub architecture: Architecture,
+    /// Its own recipe. A declared one trains declared architectures and Python alike; code trains Python only.
+    pub training: Option<Training>,
 }
 
 /// Why there is no plan.
@@ -63,6 +81,9 @@ pub enum PlanError {
     /// A submission without a training claim that brings a recipe.
     #[error("an architecture_only submission has a recipe, and claims none")]
     RecipeUnclaimed,
+    /// Code that should train an architecture without code.
+    #[error("training code can't train a declared architecture: its recipe must be declared too")]
+    RecipeLanguage,
 }
 
 impl From<PlanError> for Error {
@@ -70,7 +91,7 @@ impl From<PlanError> for Error {
         let fault = match error {
             PlanError::Policy(error) => return error.into(),
             PlanError::Measuring(_) | PlanError::References => Fault::Validator,
-            PlanError::RecipeMissing | PlanError::RecipeUnclaimed => Fault::Miner,
+            PlanError::RecipeMissing | PlanError::RecipeUnclaimed | PlanError::RecipeLanguage => Fault::Miner,
         };
         Self::new(Kind::Invalid, fault, error.to_string())
     }
@@ -88,15 +109,29 @@ pub fn plan_of_runs(policy: &PlanPolicy, cohort: &Cohort, entrant: &Entrant) -> 
     if !cohort.references.iter().map(|reference| reference.rate).eq(policy.rates.iter().copied()) {
         return Err(PlanError::References);
     }
-    match (entrant.kind, entrant.recipe) {
+    match (entrant.kind, entrant.training) {
         (SubmissionKind::TrainingForArch, None) => return Err(PlanError::RecipeMissing),
         (SubmissionKind::ArchitectureOnly, Some(_)) => return Err(PlanError::RecipeUnclaimed),
         _ => {}
     }
-    let references =
-        cohort.references.iter().map(|reference| (RunRole::Reference { rate: reference.rate }, reference.recipe));
-    let own = entrant.recipe.map(|recipe| (RunRole::Recipe, recipe));
-    references.chain(own).map(|(role, recipe)| task(policy, cohort, entrant.graph, role, recipe)).collect()
+    let references = cohort
+        .references
+        .iter()
+        .map(|reference| (RunRole::Reference { rate: reference.rate }, Training::Declared(reference.recipe)));
+    let own = entrant.training.map(|training| (RunRole::Recipe, training));
+    references
+        .chain(own)
+        .map(|(role, training)| task(policy, cohort, role, subject(entrant.architecture, training)?))
+        .collect()
+}
+
+fn subject(architecture: Architecture, training: Training) -> Result<Subject, PlanError> {
+    match (architecture, training) {
+        (Architecture::Declared(graph), Training::Declared(recipe)) => Ok(Subject::Native { graph, recipe }),
+        (Architecture::Code(bundle), Training::Declared(recipe)) => Ok(Subject::Guest { bundle, recipe: Some(recipe) }),
+        (Architecture::Code(_), Training::Code(bundle)) => Ok(Subject::Guest { bundle, recipe: None }),
+        (Architecture::Declared(_), Training::Code(_)) => Err(PlanError::RecipeLanguage),
+    }
 }
 
 /// The same run under [`PlanPolicy::repeats`] further seeds: what tells a better idea from a lucky start.
@@ -108,6 +143,14 @@ pub fn plan_of_repeats(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
         TrainTask { seed: run_seed(run.cohort, &role), role, ..run.clone() }
     };
     (1..=policy.repeats).map(repeat).collect()
+}
+
+/// The same run of a baseline with more optimizer steps on each batch, at each of [`PlanPolicy::work`]: see there.
+#[must_use]
+pub fn plan_of_work(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
+    let of = run.id();
+    let more = |inner_steps| TrainTask { role: RunRole::Work { of, inner_steps }, ..run.clone() };
+    policy.work.iter().copied().map(more).collect()
 }
 
 /// A recipe with all its learning rates multiplied; `None` when a rate overflows.
@@ -123,13 +166,7 @@ pub fn at_rate(recipe: &Recipe, rate: Finite) -> Option<Recipe> {
     Some(scaled)
 }
 
-fn task(
-    policy: &PlanPolicy,
-    cohort: &Cohort,
-    graph: Digest,
-    role: RunRole,
-    recipe: Digest,
-) -> Result<TrainTask, PlanError> {
+fn task(policy: &PlanPolicy, cohort: &Cohort, role: RunRole, subject: Subject) -> Result<TrainTask, PlanError> {
     let budget = policy.budget()?;
     let cadence = Cadence {
         points: policy.points,
@@ -142,7 +179,7 @@ fn task(
         schema: TASK_SCHEMA,
         seed: run_seed(cohort.seed, &role),
         role,
-        subject: Subject::Native { graph, recipe },
+        subject,
         data: cohort.data.clone(),
         measuring: cadence.plan(&budget, &cohort.seed)?,
         budget,
@@ -180,7 +217,8 @@ mod tests {
 
     fn entrant(kind: SubmissionKind, graph: &str, recipe: Option<&str>) -> Entrant {
         let digest = |text: &str| Digest::of(text.as_bytes());
-        Entrant { kind, graph: digest(graph), recipe: recipe.map(digest) }
+        let training = recipe.map(|recipe| Training::Declared(digest(recipe)));
+        Entrant { kind, architecture: Architecture::Declared(digest(graph)), training }
     }
 
     fn ids(tasks: &[TrainTask]) -> Vec<prism_core::TaskId> {
@@ -204,7 +242,7 @@ mod tests {
         assert_eq!(tasks.len(), 4);
         let recipe = tasks.last().unwrap();
         assert_eq!(recipe.role, RunRole::Recipe);
-        let expected = Subject::Native { graph: full.graph, recipe: full.recipe.unwrap() };
+        let expected = Subject::Native { graph: Digest::of(b"graph"), recipe: Digest::of(b"recipe") };
         assert_eq!(recipe.subject, expected);
         assert!(tasks.iter().all(|t| t.budget.tokens == 300 * 16 * 64 && t.context["vocab_size"] == 256));
         let without = entrant(SubmissionKind::Full, "graph", None);
@@ -221,6 +259,27 @@ mod tests {
         let training = only(SubmissionKind::TrainingForArch, Some("recipe"));
         assert_eq!(full, training);
         assert_eq!(architecture, full[..3]);
+    }
+
+    #[test]
+    fn python_runs_the_grid_on_its_architecture_alone_and_its_hooks_once() {
+        let policy = PlanPolicy::smoke();
+        let cohort = cohort(&policy, "a");
+        let [alone, whole, recipe] = ["alone", "whole", "recipe"].map(|text| Digest::of(text.as_bytes()));
+        let plan = |architecture, training| {
+            let entrant = Entrant { kind: SubmissionKind::Full, architecture, training: Some(training) };
+            plan_of_runs(&policy, &cohort, &entrant)
+        };
+        let tasks = plan(Architecture::Code(alone), Training::Code(whole)).unwrap();
+        let subjects: Vec<&Subject> = tasks.iter().map(|task| &task.subject).collect();
+        for (subject, reference) in subjects.iter().zip(&cohort.references) {
+            assert_eq!(**subject, Subject::Guest { bundle: alone, recipe: Some(reference.recipe) });
+        }
+        assert_eq!(*subjects[3], Subject::Guest { bundle: whole, recipe: None });
+        let declared = plan(Architecture::Code(alone), Training::Declared(recipe)).unwrap();
+        assert_eq!(declared[3].subject, Subject::Guest { bundle: alone, recipe: Some(recipe) });
+        let wrong = plan(Architecture::Declared(alone), Training::Code(whole));
+        assert_eq!(wrong, Err(PlanError::RecipeLanguage));
     }
 
     #[test]

@@ -53,6 +53,17 @@ pub struct Snapshot {
     pub bytes: u64,
 }
 
+/// How a player's predictions are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Measuring {
+    /// It claims every position; audits correct the claims.
+    #[default]
+    Claims,
+    /// It has no causal answer for a whole row (prefix and diffusion models): fresh players predict one position of
+    /// each row from the beginning alone. One position a row is all that is measured, and what that costs is work.
+    Prefixes,
+}
+
 /// A model that learns and predicts.
 ///
 /// 1. `claim` and `logits_at` are pure functions of (state, rows).
@@ -63,9 +74,14 @@ pub struct Snapshot {
 pub trait Player: Debug + Send {
     /// Whether its arithmetic runs in trusted code: claims need no audit and step reports are the host's own.
     fn trusted(&self) -> bool;
+    /// How it wants to be measured. The choice is made once: it is asked for before anything is trained.
+    fn measuring(&self) -> Measuring {
+        Measuring::Claims
+    }
     /// Predicts rows that it has not trained on.
     async fn claim(&mut self, rows: &Rows) -> Result<Claims>;
-    /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation.
+    /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation. At position `p` the
+    /// model is to know tokens `0..=p`; what stands after them is no continuation of theirs.
     async fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits>;
     /// One step of the recipe.
     async fn train(&mut self, batch: &Rows) -> Result<StepReport>;

@@ -11,7 +11,7 @@ use futures::{channel::oneshot, executor::block_on};
 use prism_core::{
     Digest, Error, Evidence, Fault, Kind, Result, TrainTask, Trainer,
     artifacts::ArtifactsExt,
-    plan::Subject,
+    plan::{Budget, Subject},
     trainer::{Surroundings, TrainerInfo},
 };
 use std::{
@@ -139,7 +139,10 @@ impl Run {
         }
         let cost = network.cost();
         let settings = PlayerSettings { threads: self.threads, cancel: around.cancel.clone() };
-        let player = NativePlayer::new(network, &self.recipe, &self.task.budget, self.task.seed, settings);
+        // The schedule spans all steps, those within a batch included.
+        let inner = u64::from(self.task.role.inner_steps());
+        let budget = Budget { steps: self.task.budget.steps.saturating_mul(inner), ..self.task.budget.clone() };
+        let player = NativePlayer::new(network, &self.recipe, &budget, self.task.seed, settings);
         let mut evidence = match player {
             Ok(player) => measure::run(Box::new(player), &self.task, &mut self.rows, &around).await?,
             Err(error) => Evidence { outcome: measure::run::failed(error)?, ..measure::run::blank(&self.task) },

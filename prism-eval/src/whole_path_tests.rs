@@ -2,7 +2,7 @@
 use crate::{
     data::{fixture::stand_in, tokenizer::Bytes},
     graph::{GraphSpec, baselines, family},
-    plan_of_runs::{Cohort, Entrant, ReferenceRecipe, at_rate, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_runs},
     policy::{PlanPolicy, PrismPolicy},
     recipe::{Recipe, RecipeSpec},
     reward::FrontierPools,
@@ -66,8 +66,8 @@ impl House {
         let keep = |bytes: &[u8]| block_on(self.artifacts.keep_bytes(bytes)).unwrap();
         let entrant = Entrant {
             kind,
-            graph: keep(&graph.canonical_bytes()),
-            recipe: recipe.map(|recipe| keep(&recipe.canonical_bytes())),
+            architecture: Architecture::Declared(keep(&graph.canonical_bytes())),
+            training: recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes()))),
         };
         let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts));
         let tasks = plan_of_runs(plan, &self.cohort, &entrant).unwrap();

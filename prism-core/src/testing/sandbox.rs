@@ -206,15 +206,18 @@ pub async fn clause_4_the_class_comes_from_host_evidence_only(driver: &mut dyn S
     Ok(())
 }
 
-/// An end that was waited for, and drops of sleepers and of a tree. Looks with the driver's eyes.
+/// An end that was waited for, and drops of a sleeper, a frozen one, and a tree. Looks with the driver's eyes.
 pub async fn clause_5_nothing_is_left_after_wait_or_drop(driver: &mut dyn SandboxDriver) -> Check {
     let (_, outcome) = play(driver, driver.spec(&Program::Echo)).await?;
     ensure!(outcome.failure.is_none(), "an echo ended with {:?}: {}", outcome.failure, outcome.reason);
     ensure!(driver.remains().await? == 0, "something is left after wait");
-    for program in [Program::Sleep, Program::Fork] {
+    for (program, frozen) in [(Program::Sleep, false), (Program::Sleep, true), (Program::Fork, false)] {
         let mut running = driver.sandbox().start(driver.spec(&program)).await?;
         let channel = running.channel();
         within(Duration::from_millis(100), pending::<()>()).await;
+        if frozen {
+            running.freeze().await?;
+        }
         drop(running);
         drop(channel);
         let mut looks = 0..50;
@@ -237,8 +240,7 @@ pub async fn clause_6_sweep_removes_its_own_and_nothing_else(driver: &mut dyn Sa
     Ok(())
 }
 
-/// An echo that is frozen and asked, then thawed and heard; a spinner whose processor time stands still; a frozen sleeper
-/// that is dropped.
+/// An echo that is frozen and asked, then thawed and heard; a spinner whose processor time stands still, killed as it is.
 pub async fn clause_7_nothing_runs_while_frozen(driver: &mut dyn SandboxDriver) -> Check {
     let pause = Duration::from_millis(300);
     let mut running = driver.sandbox().start(driver.spec(&Program::Echo)).await?;
@@ -263,12 +265,8 @@ pub async fn clause_7_nothing_runs_while_frozen(driver: &mut dyn SandboxDriver) 
     within(pause, pending::<()>()).await;
     let after = running.usage().await?.cpu_millis;
     ensure!(after <= before + 20, "frozen work computed for {} ms", after - before);
-    drop(running);
+    running.killer().kill(FailureClass::Cancelled, "enough");
     drop(channel);
-    let mut looks = 0..50;
-    while driver.remains().await? > 0 {
-        ensure!(looks.next().is_some(), "frozen work is left 5 s after drop");
-        within(Duration::from_millis(100), pending::<()>()).await;
-    }
+    within(GIVE_UP, running.wait()).await.ok_or_else(|| Broken("frozen work that was killed goes on".into()))??;
     Ok(())
 }

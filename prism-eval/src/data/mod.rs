@@ -1,11 +1,13 @@
 //! What models learn from: documents, their split, tokens, and the rows that are dealt from them. All of it is the
 //! host's; miners bring no data.
+pub mod alphabet;
 pub mod corpus;
 pub mod fixture;
 pub mod rows;
 pub mod split;
 pub mod tokenizer;
 
+pub use alphabet::Alphabet;
 pub use corpus::{Corpus, CorpusError, Document, Limits};
 pub use rows::{Deal, Dealer, DealerError};
 pub use split::Split;

@@ -1,12 +1,16 @@
 //! Dealing rows: the same for every run of a cohort, drawn from its seed.
 use super::{
+    alphabet::Alphabet,
     corpus::{Corpus, Document},
     split::Split,
     tokenizer::Bytes,
 };
 use crate::player::Rows;
 use prism_core::{Error, Fault, Kind, TrainTask, seed::Draws};
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+/// One training document in so many is kept back: its rows stand where an auditor must not see the truth.
+const DECOYS: usize = 32;
 
 /// Why no rows can be dealt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,13 +35,26 @@ pub enum DealerError {
         /// Tokens of a row.
         tokens: usize,
     },
+    /// Rows of one document are no independent sample.
+    #[error("{rows} held-out rows of {tokens} tokens are asked for, and only {documents} documents are that long")]
+    HeldOut {
+        /// Rows asked for.
+        rows: u32,
+        /// Tokens of a row.
+        tokens: usize,
+        /// Documents of the validation split that are long enough.
+        documents: usize,
+    },
+    /// The corpus is too small to keep a document back.
+    #[error("no training document is left for decoys")]
+    Decoys,
 }
 
 impl From<DealerError> for Error {
     fn from(error: DealerError) -> Self {
         let kind = match error {
             DealerError::Dataset { .. } | DealerError::Tokenizer => Kind::NotFound,
-            DealerError::Short { .. } => Kind::Invalid,
+            DealerError::Short { .. } | DealerError::HeldOut { .. } | DealerError::Decoys => Kind::Invalid,
         };
         Self::new(kind, Fault::Validator, "rows of the task cannot be dealt").because(error)
     }
@@ -52,57 +69,114 @@ pub struct Deal {
     pub bytes: Vec<u32>,
 }
 
-/// Endless rows of one split. Each pass visits the documents in a new order and takes one row of each, at a uniform
-/// offset, so that neighbouring rows come from different documents.
+/// The documents in the tokens of a cohort.
 #[derive(Debug)]
-struct Stream {
+struct Text {
     corpus: Arc<Corpus>,
-    /// Indices of the documents that are long enough.
-    eligible: Vec<usize>,
-    /// What is left of this pass, from the back.
-    pass: Vec<usize>,
-    draws: Draws,
+    alphabet: Alphabet,
+    /// Tokens of a row.
     tokens: usize,
 }
 
-impl Stream {
-    fn new(corpus: &Arc<Corpus>, split: Split, tokens: usize, draws: Draws) -> Result<Self, DealerError> {
-        let fits = |document: &Document| document.split == split && document.text.len() >= tokens;
-        let indices = corpus.documents().iter().enumerate().filter(|(_, document)| fits(document));
+impl Text {
+    /// Indices of the documents that have a row.
+    fn eligible(&self, split: Split) -> Result<Vec<usize>, DealerError> {
+        let fits = |document: &Document| document.split == split && document.text.len() >= self.tokens;
+        let indices = self.corpus.documents().iter().enumerate().filter(|(_, document)| fits(document));
         let eligible: Vec<usize> = indices.map(|(index, _)| index).collect();
-        if eligible.is_empty() {
-            return Err(DealerError::Short { split, tokens });
-        }
-        Ok(Self { corpus: Arc::clone(corpus), eligible, pass: Vec::new(), draws, tokens })
+        if eligible.is_empty() { Err(DealerError::Short { split, tokens: self.tokens }) } else { Ok(eligible) }
     }
 
-    fn row(&mut self) -> Vec<u8> {
-        let index = self.pass.pop().unwrap_or_else(|| {
-            self.pass.clone_from(&self.eligible);
+    /// A row of a document, at a uniform offset.
+    fn row(&self, document: usize, draws: &mut Draws) -> Vec<u8> {
+        let text = self.corpus.documents().get(document).map_or(&[][..], |document| document.text.as_bytes());
+        let offsets = text.len().saturating_sub(self.tokens) as u64 + 1;
+        let offset = usize::try_from(draws.below(offsets)).unwrap_or_default();
+        text.iter().skip(offset).take(self.tokens).map(|byte| self.alphabet.token(*byte)).collect()
+    }
+
+    #[allow(clippy::cast_possible_truncation)] // A row has at most `u32::MAX` predicted positions, and one more token.
+    fn deal<'a>(&self, rows: impl ExactSizeIterator<Item = &'a Vec<u8>>) -> Deal {
+        let count = rows.len() as u32;
+        let ids = rows.flatten().map(|token| u32::from(*token)).collect();
+        let rows = Rows { tokens: ids, rows: count, columns: self.tokens as u32 };
+        // A token is a byte, and the first of a row is given.
+        Deal { rows, bytes: vec![self.tokens as u32 - 1; count as usize] }
+    }
+}
+
+/// Documents visited again and again, each pass in a new order, so that neighbouring rows come from different ones.
+#[derive(Debug)]
+struct Passes {
+    documents: Vec<usize>,
+    /// What is left of this pass, from the back.
+    pass: Vec<usize>,
+    draws: Draws,
+}
+
+impl Passes {
+    fn new(documents: Vec<usize>, draws: Draws) -> Self {
+        Self { documents, pass: Vec::new(), draws }
+    }
+
+    fn row(&mut self, text: &Text) -> Vec<u8> {
+        let document = self.pass.pop().unwrap_or_else(|| {
+            self.pass.clone_from(&self.documents);
             self.draws.shuffle(&mut self.pass);
             self.pass.pop().unwrap_or_default()
         });
-        let text = self.corpus.documents().get(index).map_or(&[][..], |document| document.text.as_bytes());
-        let offsets = text.len().saturating_sub(self.tokens) as u64 + 1;
-        let offset = usize::try_from(self.draws.below(offsets)).unwrap_or_default();
-        text.iter().skip(offset).take(self.tokens).copied().collect()
+        text.row(document, &mut self.draws)
+    }
+}
+
+/// The training stream: passes over documents, and where rows are measured, rows of documents that come once.
+#[derive(Debug)]
+struct Training {
+    passes: Passes,
+    /// Documents of the measured rows, from the back; empty when the corpus is too small to set any apart.
+    once: Vec<usize>,
+    /// Places of the measured rows in the stream, ascending.
+    measured: VecDeque<Range<u64>>,
+    dealt: u64,
+}
+
+impl Training {
+    fn row(&mut self, text: &Text) -> Vec<u8> {
+        let place = self.dealt;
+        self.dealt += 1;
+        while self.measured.front().is_some_and(|range| range.end <= place) {
+            self.measured.pop_front();
+        }
+        let measured = self.measured.front().is_some_and(|range| range.contains(&place));
+        match if measured { self.once.pop() } else { None } {
+            Some(document) => text.row(document, &mut self.passes.draws),
+            None => self.passes.row(text),
+        }
     }
 }
 
 /// Deals the rows of one run: its training stream, which can be looked ahead, and its held-out rows.
+///
+/// Documents of the training split have one of three uses, drawn from the cohort's stream `documents`. One in 32 is a
+/// decoy and is never dealt. As many as there are measured rows are dealt once, there: what is measured was not seen
+/// before. The rest is trained on, pass after pass. A corpus of which that would take more than half is too small: its
+/// measured rows are of documents that may have come before at another offset ([`Dealer::measures_unseen`]).
 #[derive(Debug)]
 pub struct Dealer {
-    training: Stream,
+    text: Text,
+    training: Training,
     ahead: VecDeque<Vec<u8>>,
-    held_out: Stream,
+    held_out: Passes,
+    decoys: Vec<usize>,
 }
 
 impl Dealer {
     /// A dealer for a task. Training rows come from the stream `rows` of the task's cohort, held-out rows from its
-    /// stream `held_out` over the validation split; a row has one token more than it predicts.
+    /// stream `held_out` over the validation split; a row has one token more than it predicts. Tokens are those of the
+    /// cohort's [`Alphabet`].
     ///
     /// # Errors
-    /// When the task names other data, or no document is long enough.
+    /// When the task names other data, no document is long enough, or there are fewer documents than held-out rows.
     pub fn new(corpus: &Arc<Corpus>, task: &TrainTask) -> Result<Self, DealerError> {
         if task.data.dataset != corpus.fingerprint() {
             let (named, here) = (task.data.dataset.short(), corpus.fingerprint().short());
@@ -112,12 +186,42 @@ impl Dealer {
             return Err(DealerError::Tokenizer);
         }
         let tokens = task.budget.sequence as usize + 1;
-        let stream = |split, purpose| Stream::new(corpus, split, tokens, task.cohort.stream(purpose).draws());
+        let text = Text { corpus: Arc::clone(corpus), alphabet: Alphabet::of(&task.cohort), tokens };
+        let (mut documents, held_out) = (text.eligible(Split::Train)?, text.eligible(Split::Validation)?);
+        let rows = task.measuring.held_out_rows;
+        if rows as usize > held_out.len() {
+            return Err(DealerError::HeldOut { rows, tokens, documents: held_out.len() });
+        }
+        let draws = |purpose| task.cohort.stream(purpose).draws();
+        let eligible = documents.len();
+        draws("documents").shuffle(&mut documents);
+        let decoys = documents.split_off(eligible - (eligible / DECOYS).max(usize::from(eligible > 1)));
+        let wanted = task.measuring.points.len().saturating_mul(task.measuring.rows as usize);
+        let once = if wanted <= documents.len() / 2 { documents.split_off(documents.len() - wanted) } else { vec![] };
+        let span = |step: &u64| {
+            let start = step.saturating_mul(u64::from(task.budget.batch));
+            start..start.saturating_add(u64::from(task.measuring.rows))
+        };
+        let measured = task.measuring.points.iter().map(span).collect();
         Ok(Self {
-            training: stream(Split::Train, "rows")?,
+            training: Training { passes: Passes::new(documents, draws("rows")), once, measured, dealt: 0 },
             ahead: VecDeque::new(),
-            held_out: stream(Split::Validation, "held_out")?,
+            held_out: Passes::new(held_out, draws("held_out")),
+            decoys,
+            text,
         })
+    }
+
+    /// Whether measured rows are of documents that no row was dealt from before.
+    #[must_use]
+    pub fn measures_unseen(&self) -> bool {
+        !self.training.once.is_empty()
+    }
+
+    /// What stands for which byte in every row of this dealer.
+    #[must_use]
+    pub fn alphabet(&self) -> &Alphabet {
+        &self.text.alphabet
     }
 
     /// The next rows to train on.
@@ -125,36 +229,42 @@ impl Dealer {
         let count = rows as usize;
         self.look_ahead(count);
         let rows: Vec<_> = self.ahead.drain(..count).collect();
-        deal(rows.iter(), self.training.tokens)
+        self.text.deal(rows.iter())
     }
 
     /// The rows that [`Dealer::training`] will deal next, without dealing them.
     pub fn upcoming(&mut self, rows: u32) -> Deal {
         self.look_ahead(rows as usize);
-        deal(self.ahead.iter().take(rows as usize), self.training.tokens)
+        self.text.deal(self.ahead.iter().take(rows as usize))
     }
 
     /// The next held-out rows.
     pub fn held_out(&mut self, rows: u32) -> Deal {
-        let rows: Vec<_> = (0..rows).map(|_| self.held_out.row()).collect();
-        deal(rows.iter(), self.held_out.tokens)
+        let rows: Vec<_> = (0..rows).map(|_| self.held_out.row(&self.text)).collect();
+        self.text.deal(rows.iter())
+    }
+
+    /// Rows of documents that this cohort never deals, by draws of the caller's own: each of another document as long
+    /// as there are enough.
+    ///
+    /// # Errors
+    /// When no document was kept back.
+    pub fn decoys(&self, rows: u32, draws: &mut Draws) -> Result<Rows, DealerError> {
+        if self.decoys.is_empty() {
+            return Err(DealerError::Decoys);
+        }
+        let mut passes = Passes::new(self.decoys.clone(), draws.clone());
+        let rows: Vec<_> = (0..rows).map(|_| passes.row(&self.text)).collect();
+        *draws = passes.draws;
+        Ok(self.text.deal(rows.iter()).rows)
     }
 
     fn look_ahead(&mut self, rows: usize) {
         while self.ahead.len() < rows {
-            let row = self.training.row();
+            let row = self.training.row(&self.text);
             self.ahead.push_back(row);
         }
     }
-}
-
-#[allow(clippy::cast_possible_truncation)] // A row has at most `u32::MAX` predicted positions, and one more token.
-fn deal<'a>(rows: impl ExactSizeIterator<Item = &'a Vec<u8>>, tokens: usize) -> Deal {
-    let count = rows.len() as u32;
-    let ids = rows.flatten().map(|byte| u32::from(*byte)).collect();
-    let rows = Rows { tokens: ids, rows: count, columns: tokens as u32 };
-    // A token is a byte, and the first of a row is given.
-    Deal { rows, bytes: vec![tokens as u32 - 1; count as usize] }
 }
 
 #[cfg(test)]
@@ -167,10 +277,18 @@ mod tests {
     use prism_core::Seed;
     use std::collections::BTreeSet;
 
-    fn words(deal: &Deal) -> Vec<String> {
-        let columns = deal.rows.columns as usize;
-        let text = |row: &[u32]| row.iter().map(|t| char::from(u8::try_from(*t).unwrap())).collect();
-        deal.rows.tokens.chunks(columns).map(text).collect()
+    /// The text of each row, as it stands in its document.
+    fn words(dealer: &Dealer, rows: &Rows) -> Vec<String> {
+        let character = |token: &u32| char::from(dealer.alphabet().byte(*token).unwrap());
+        rows.tokens.chunks(rows.columns as usize).map(|row| row.iter().map(character).collect()).collect()
+    }
+
+    fn small_corpus(lines: &str) -> Arc<Corpus> {
+        Arc::new(Corpus::read(lines.as_bytes(), Limits::default()).unwrap())
+    }
+
+    fn text(corpus: &Arc<Corpus>, tokens: usize) -> Text {
+        Text { corpus: Arc::clone(corpus), alphabet: Alphabet::of(&Seed::of("test", &[])), tokens }
     }
 
     #[test]
@@ -179,23 +297,25 @@ mod tests {
         let line = |letter: char| format!("{{\"id\":\"{letter}\",\"text\":\"{}\"}}\n", letter.to_string().repeat(9));
         let lines: String = letters.map(line).collect();
         let short = "{\"id\":\"short\",\"text\":\"zzzz\"}\n";
-        let corpus = Arc::new(Corpus::read(format!("{short}{lines}").as_bytes(), Limits::default()).unwrap());
-        let draws = Seed::of("test", &[]).draws();
-        let mut stream = Stream::new(&corpus, Split::Train, 5, draws).unwrap();
+        let corpus = small_corpus(&format!("{short}{lines}"));
+        let text = text(&corpus, 5);
+        let documents = text.eligible(Split::Train).unwrap();
         let long = corpus.of(Split::Train).filter(|d| d.text.len() == 9).count();
-        let mut pass = || (0..long).map(|_| stream.row()).collect::<Vec<_>>();
+        assert_eq!(documents.len(), long);
+        let mut passes = Passes::new(documents, Seed::of("test", &[]).draws());
+        let mut pass = || (0..long).map(|_| passes.row(&text)).collect::<Vec<_>>();
         let (first, second) = (pass(), pass());
         assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), long);
         assert_ne!(first, second);
-        assert!(first.iter().all(|row| row.len() == 5 && !row.contains(&b'z')));
+        assert!(first.iter().all(|row| row.len() == 5 && !row.contains(&text.alphabet.token(b'z'))));
     }
 
     #[test]
     fn every_offset_of_a_document_is_dealt() {
-        let corpus = Corpus::read("{\"id\":\"a\",\"text\":\"0123456789\"}".as_bytes(), Limits::default()).unwrap();
-        let mut stream = Stream::new(&Arc::new(corpus), Split::Train, 4, Seed::of("test", &[]).draws()).unwrap();
-        let starts: BTreeSet<u8> = (0..200).map(|_| stream.row()[0]).collect();
-        assert_eq!(starts, (b'0'..=b'6').collect());
+        let text = text(&small_corpus("{\"id\":\"a\",\"text\":\"0123456789\"}"), 4);
+        let mut draws = Seed::of("test", &[]).draws();
+        let starts: BTreeSet<u8> = (0..200).map(|_| text.row(0, &mut draws)[0]).collect();
+        assert_eq!(starts, (b'0'..=b'6').map(|byte| text.alphabet.token(byte)).collect());
     }
 
     #[test]
@@ -205,10 +325,10 @@ mod tests {
         let (mut plain, mut peeking) = (Dealer::new(&corpus, &task).unwrap(), Dealer::new(&corpus, &task).unwrap());
         let ahead = peeking.upcoming(7);
         assert_eq!(ahead, peeking.upcoming(7));
-        let mut dealt = words(&peeking.training(3));
-        dealt.extend(words(&peeking.training(4)));
-        assert_eq!(dealt, words(&ahead));
-        assert_eq!(dealt, words(&plain.training(7)));
+        let mut dealt = peeking.training(3).rows.tokens;
+        dealt.extend(peeking.training(4).rows.tokens);
+        assert_eq!(dealt, ahead.rows.tokens);
+        assert_eq!(dealt, plain.training(7).rows.tokens);
         assert_eq!(peeking.training(2), plain.training(2));
     }
 
@@ -221,8 +341,70 @@ mod tests {
         let rows = a.held_out(20);
         assert_eq!(rows, b.held_out(20));
         let within = |row: &String| corpus.of(Split::Validation).any(|document| document.text.contains(row));
-        assert!(words(&rows).iter().all(within));
+        assert!(words(&a, &rows.rows).iter().all(within));
         assert_eq!(rows.bytes, vec![task.budget.sequence; 20]);
+    }
+
+    /// Which documents the rows are of; a row of a few dozen bytes is in one document alone.
+    fn documents(dealer: &Dealer, corpus: &Corpus, rows: &Rows) -> BTreeSet<String> {
+        let of =
+            |row: String| corpus.documents().iter().find(|document| document.text.contains(&row)).unwrap().id.clone();
+        words(dealer, rows).into_iter().map(of).collect()
+    }
+
+    #[test]
+    fn measured_documents_come_once_and_decoys_never() {
+        let corpus = stand_in().unwrap();
+        let task = task(&corpus);
+        let mut dealer = Dealer::new(&corpus, &task).unwrap();
+        assert!(dealer.measures_unseen());
+        let decoys = dealer.decoys(39, &mut Seed::of("test", &[b"decoys"]).draws()).unwrap();
+        let decoys = documents(&dealer, &corpus, &decoys);
+        assert_eq!(decoys.len(), 39);
+        let (mut before, mut measured) = (BTreeSet::new(), BTreeSet::new());
+        for step in 0..12u64 {
+            if task.measuring.points.contains(&step) {
+                let rows = dealer.upcoming(task.measuring.rows).rows;
+                let here = documents(&dealer, &corpus, &rows);
+                assert_eq!(here.len(), 6);
+                assert!(here.is_disjoint(&before) && here.is_disjoint(&measured), "before step {step}");
+                measured.extend(here);
+            }
+            let rows = dealer.training(task.budget.batch).rows;
+            before.extend(documents(&dealer, &corpus, &rows));
+        }
+        // Long after the last point, in later passes, they do not come again.
+        let rows = dealer.training(1500).rows;
+        let later = documents(&dealer, &corpus, &rows);
+        assert!(later.is_disjoint(&measured) && later.is_disjoint(&decoys) && before.is_disjoint(&decoys));
+        assert!(later.len() > 1000);
+    }
+
+    #[test]
+    fn a_corpus_too_small_to_set_documents_apart_is_dealt_all_the_same() {
+        let corpus = stand_in().unwrap();
+        let mut task = task(&corpus);
+        task.measuring.rows = 400;
+        let mut dealer = Dealer::new(&corpus, &task).unwrap();
+        assert!(!dealer.measures_unseen());
+        assert_eq!(dealer.upcoming(400).rows.rows, 400);
+    }
+
+    #[test]
+    fn more_held_out_rows_than_documents_are_refused_and_so_is_a_corpus_without_a_decoy() {
+        let corpus = stand_in().unwrap();
+        let mut greedy = task(&corpus);
+        greedy.measuring.held_out_rows = 41;
+        let error = Dealer::new(&corpus, &greedy).unwrap_err();
+        assert_eq!(error, DealerError::HeldOut { rows: 41, tokens: 33, documents: 40 });
+        assert_eq!(Error::from(error).fault(), Fault::Validator);
+        let text = "x".repeat(40);
+        let corpus =
+            small_corpus(&format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"{text}\"}}"));
+        let mut lone = task(&corpus);
+        lone.measuring.held_out_rows = 1;
+        let dealer = Dealer::new(&corpus, &lone).unwrap();
+        assert_eq!(dealer.decoys(1, &mut lone.seed.draws()), Err(DealerError::Decoys));
     }
 
     #[test]

@@ -9,9 +9,9 @@ impl Bytes {
     /// Number of token ids.
     pub const VOCABULARY: u32 = 256;
 
-    /// What a task names it by.
+    /// What a task names it by. Version 2: ids are those of the cohort's [`Alphabet`](super::Alphabet).
     #[must_use]
     pub fn fingerprint() -> Digest {
-        Digest::of_parts("prism/tokenizer/bytes/1", &[])
+        Digest::of_parts("prism/tokenizer/bytes/2", &[])
     }
 }

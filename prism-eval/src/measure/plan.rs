@@ -46,6 +46,12 @@ pub enum PlanError {
         /// Rows per point.
         rows: u32,
     },
+    /// A point whose claims nobody would check.
+    #[error("measuring point {point} has no audits: claims of untrusted code need them")]
+    Unaudited {
+        /// Which point, from 0.
+        point: usize,
+    },
     /// Not one number of audits for each point.
     #[error("{audits} numbers of audits for {points} measuring points")]
     Audits {
@@ -122,6 +128,17 @@ pub fn check(task: &TrainTask) -> Result<(), PlanError> {
     let fits = |(point, next): (&u64, &u64)| point.checked_add(span).is_some_and(|end| end <= *next);
     match plan.points.iter().zip(nexts).position(|pair| !fits(pair)) {
         Some(point) => Err(PlanError::Points { point, rows: plan.rows }),
+        None => Ok(()),
+    }
+}
+
+/// Checks that a plan can measure a player that is not trusted: every point is audited.
+///
+/// # Errors
+/// The first point without audits.
+pub fn check_audits(task: &TrainTask) -> Result<(), PlanError> {
+    match task.measuring.audits.iter().position(|audits| *audits == 0) {
+        Some(point) => Err(PlanError::Unaudited { point }),
         None => Ok(()),
     }
 }

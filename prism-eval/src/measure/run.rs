@@ -1,20 +1,22 @@
-//! The one loop: for every player the host deals the rows, checks the claims, does the arithmetic, keeps the budget
+//! The one loop: for every player the host deals the rows, corrects the claims, does the arithmetic, keeps the budget
 //! and writes the evidence.
-use super::plan;
+use super::{
+    audit, plan,
+    point::{Meter, Place},
+};
 use crate::{
     data::{Deal, Dealer},
-    player::{Claims, Player, StepReport},
+    player::{Measuring, Player, StepReport},
 };
 use futures::future::{Either, select};
 use prism_core::{
     Cancel, Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
-    evidence::{EVIDENCE_SCHEMA, Point, RunOutcome, Series, Witness, Work},
+    evidence::{EVIDENCE_SCHEMA, RunOutcome, Series, Witness, Work},
     observer::Event,
     submission::FailureClass,
     trainer::Surroundings,
 };
 use std::{
-    f64::consts::LN_2,
     pin::pin,
     time::{Duration, Instant},
 };
@@ -22,12 +24,16 @@ use std::{
 /// Carries out a task with a player: trains it on the dealt rows, and at each measuring point lets it predict the
 /// next ones before it may train on them; after training, the held-out rows.
 ///
+/// Claims of a player that is not trusted are audited at every point that the plan says, and all held-out rows are: a
+/// player that cheats only after training must be seen. While an auditor lives the player is frozen. Claims that the
+/// audits belie end the run as the miner's failure.
+///
 /// Points and series hold what was seen until the end, also of a run that failed. Wall clock and processor time are
 /// checked between steps. The caller adds what it alone knows: engine, device, counts of parameters.
 ///
 /// # Errors
-/// Only what is not the subject's doing: a task that contradicts itself, a failure of this machine, or a player whose
-/// claims would need an audit (`Unsupported`: without one there is no score).
+/// Only what is not the subject's doing: a task that contradicts itself or audits nothing that it must, a failure of
+/// this machine.
 pub async fn run(
     mut player: Box<dyn Player>,
     task: &TrainTask,
@@ -35,19 +41,21 @@ pub async fn run(
     around: &Surroundings,
 ) -> Result<Evidence> {
     plan::check(task)?;
-    if !player.trusted() {
-        let text = "claims of a player that is not trusted need an audit, which this build does not have";
-        return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
+    if !player.trusted() && player.measuring() == Measuring::Claims {
+        plan::check_audits(task)?;
     }
+    let mut meter = Meter::new(task, &around.cancel, audit::draws(around)?);
     let mut evidence = blank(task);
-    let played = play(player.as_mut(), task, rows, around, &mut evidence).await;
+    let played = play(player.as_mut(), &mut meter, rows, around, &mut evidence).await;
     evidence.outcome = match played {
         Ok(()) => RunOutcome::Completed,
         Err(error) => failed(error)?,
     };
-    if let Ok(work) = player.spent().await {
+    if let Ok(work) = spent(player.as_mut(), &meter).await {
         evidence.work = work;
     }
+    evidence.counters.insert("audit_cpu_millis".to_owned(), meter.audited.cpu_millis);
+    evidence.counters.insert("audit_gpu_millis".to_owned(), meter.audited.gpu_millis);
     player.finish().await?;
     Ok(evidence)
 }
@@ -88,21 +96,25 @@ pub fn failed(error: Error) -> Result<RunOutcome> {
 
 async fn play(
     player: &mut dyn Player,
-    task: &TrainTask,
+    meter: &mut Meter<'_>,
     rows: &mut Dealer,
     around: &Surroundings,
     evidence: &mut Evidence,
 ) -> Result<()> {
+    let task = evidence.task.clone();
     let (id, budget, measuring) = (task.id(), &task.budget, &task.measuring);
-    let limits = Limits { task, started: Instant::now() };
-    let mut points = measuring.points.iter().peekable();
+    let limits = Limits { task: &task, started: Instant::now() };
+    let mut points = measuring.points.iter().zip(&measuring.audits).peekable();
     let mut tokens = 0;
     for step in 0..budget.steps {
-        limits.check(player, &around.cancel).await?;
-        if points.next_if(|point| **point == step).is_some() {
-            let point = point(player, step, tokens, &rows.upcoming(measuring.rows), &around.cancel).await?;
+        limits.check(player, meter, &around.cancel).await?;
+        if let Some((_, audits)) = points.next_if(|(point, _)| **point == step) {
+            let deal = rows.upcoming(measuring.rows);
+            let point = meter.take(player, rows, &deal, Place { step, tokens, audits: *audits }).await?;
             around.observer.on(&Event::Measured { task: id, point: &point });
+            let verdict = meter.judge(&point);
             evidence.points.push(point);
+            verdict?;
         }
         let batch = rows.training(budget.batch);
         let report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
@@ -112,13 +124,30 @@ async fn play(
         around.observer.on(&Event::Progress { task: id, done: step + 1, of: budget.steps });
     }
     if measuring.held_out_rows > 0 {
-        limits.check(player, &around.cancel).await?;
+        limits.check(player, meter, &around.cancel).await?;
         let deal = rows.held_out(measuring.held_out_rows);
-        evidence.held_out = Some(point(player, budget.steps, tokens, &deal, &around.cancel).await?);
+        let place = Place { step: budget.steps, tokens, audits: measuring.held_out_rows };
+        let point = meter.take(player, rows, &deal, place).await?;
+        let verdict = meter.judge(&point);
+        evidence.held_out = Some(point);
+        verdict?;
     }
     let snapshot = unless_cancelled(player.snapshot(), &around.cancel).await?;
     evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
-    limits.check(player, &around.cancel).await
+    limits.check(player, meter, &around.cancel).await
+}
+
+/// What counts as work: all that the player did, and its auditors where it is measured by them alone.
+async fn spent(player: &mut dyn Player, meter: &Meter<'_>) -> Result<Work> {
+    let Work { cpu_millis, gpu_millis } = player.spent().await?;
+    let charged = match player.measuring() {
+        Measuring::Claims => Work::default(),
+        Measuring::Prefixes => meter.audited,
+    };
+    Ok(Work {
+        cpu_millis: cpu_millis.saturating_add(charged.cpu_millis),
+        gpu_millis: gpu_millis.saturating_add(charged.gpu_millis),
+    })
 }
 
 /// What a run may spend of time.
@@ -129,7 +158,7 @@ struct Limits<'a> {
 }
 
 impl Limits<'_> {
-    async fn check(&self, player: &mut dyn Player, cancel: &Cancel) -> Result<()> {
+    async fn check(&self, player: &mut dyn Player, meter: &Meter<'_>, cancel: &Cancel) -> Result<()> {
         let over = |text: String| Err(Error::new(Kind::Limit, Fault::Miner, text));
         if cancel.is_cancelled() {
             return Err(cancelled());
@@ -138,7 +167,7 @@ impl Limits<'_> {
         if self.started.elapsed() > Duration::from_millis(budget.wall_millis) {
             return over(format!("run took longer than its {} ms", budget.wall_millis));
         }
-        if player.spent().await?.cpu_millis > budget.cpu_millis {
+        if spent(player, meter).await?.cpu_millis > budget.cpu_millis {
             return over(format!("run used more than its {} ms of processor time", budget.cpu_millis));
         }
         Ok(())
@@ -150,37 +179,11 @@ fn cancelled() -> Error {
 }
 
 /// A call that is dropped when the run is cancelled.
-async fn unless_cancelled<T>(call: impl Future<Output = Result<T>>, cancel: &Cancel) -> Result<T> {
+pub(super) async fn unless_cancelled<T>(call: impl Future<Output = Result<T>>, cancel: &Cancel) -> Result<T> {
     match select(pin!(call), cancel.cancelled()).await {
         Either::Left((result, _)) => result,
         Either::Right(_) => Err(cancelled()),
     }
-}
-
-/// Lets a player predict rows and takes its claims.
-async fn point(player: &mut dyn Player, step: u64, tokens: u64, deal: &Deal, cancel: &Cancel) -> Result<Point> {
-    let claims = unless_cancelled(player.claim(&deal.rows), cancel).await?;
-    let row_bits =
-        row_bits(&claims, deal).map_err(|text| Error::invalid(format!("claims before step {step}: {text}")))?;
-    Ok(Point { step, tokens, row_bits, row_bytes: deal.bytes.clone(), audits: vec![] })
-}
-
-/// Bits per row: claims summed in `f64`, in order.
-fn row_bits(claims: &Claims, deal: &Deal) -> Result<Vec<Finite>, String> {
-    let (rows, positions) = (deal.rows.rows, deal.rows.columns.saturating_sub(1));
-    let expected = rows as usize * positions as usize;
-    if (claims.rows, claims.positions) != (rows, positions) || claims.values.len() != expected {
-        let (r, p, n) = (claims.rows, claims.positions, claims.values.len());
-        return Err(format!("{n} values for {r} rows of {p} positions, asked for {rows} of {positions}"));
-    }
-    if let Some(index) = claims.values.iter().position(|nats| !nats.is_finite() || *nats < 0.0) {
-        return Err(format!("value {index} is no negative log-likelihood"));
-    }
-    let bits = claims.values.chunks(positions.max(1) as usize).map(|row| {
-        let nats: f64 = row.iter().map(|nats| f64::from(*nats)).sum();
-        Finite::new(nats / LN_2).ok_or_else(|| "sum of a row is not finite".to_owned())
-    });
-    bits.collect()
 }
 
 /// Appends a step's report to the series. A player reports its loss in bits per predicted position; it is recorded
@@ -212,12 +215,15 @@ mod tests {
     use crate::{
         data::fixture::stand_in,
         measure::tasks::task,
-        player::{Logits, Rows, Snapshot},
+        player::{Claims, Logits, Rows, Snapshot},
     };
     use async_trait::async_trait;
     use futures::executor::block_on;
     use prism_core::{Digest, artifacts::MemoryArtifacts};
-    use std::sync::{Arc, Mutex};
+    use std::{
+        f64::consts::LN_2,
+        sync::{Arc, Mutex},
+    };
 
     /// Claims as told, and remembers what it was shown.
     #[derive(Debug)]
@@ -232,7 +238,7 @@ mod tests {
 
     fn scripted() -> Scripted {
         let seen = Arc::new(Mutex::new(vec![]));
-        Scripted { claim: 2.0, short: false, trusted: true, cpu_millis: 7, cancel: None, seen }
+        Scripted { claim: 5.0, short: false, trusted: true, cpu_millis: 7, cancel: None, seen }
     }
 
     #[async_trait]
@@ -318,7 +324,7 @@ mod tests {
     #[test]
     fn evidence_holds_bits_series_and_counts() {
         let evidence = play_with(scripted(), |_| {}, &around()).unwrap();
-        let bits = 2.0 / LN_2;
+        let bits = 5.0 / LN_2;
         for point in evidence.points.iter().chain(&evidence.held_out) {
             assert!((point.bits_per_byte().unwrap().get() - bits).abs() < 1e-12);
         }
@@ -342,9 +348,12 @@ mod tests {
     }
 
     #[test]
-    fn a_player_that_needs_audits_is_refused() {
-        let error = play_with(Scripted { trusted: false, ..scripted() }, |_| {}, &around()).unwrap_err();
-        assert_eq!(error.kind(), Kind::Unsupported);
+    fn a_player_without_an_auditor_and_a_plan_without_audits_are_refused() {
+        let untrusted = || Scripted { trusted: false, ..scripted() };
+        let error = play_with(untrusted(), |_| {}, &around()).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (Kind::Unsupported, Fault::Validator));
+        let error = play_with(untrusted(), |task| task.measuring.audits[1] = 0, &around()).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (Kind::Invalid, Fault::Validator));
     }
 
     #[test]

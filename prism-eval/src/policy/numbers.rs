@@ -79,6 +79,9 @@ numbers! {
         /// Standard deviation over seeds of a run's mean, bits per byte, where fewer than three runs estimate it. Two
         /// seeds of one 0.9M-parameter model differed by 0.0136: a deviation of 0.0136 / √2.
         seed_deviation = 0.01 in 0.0..=1.0;
+        /// Times a baseline's processor or device time that count as equal work: clocks scatter. For Python only; of
+        /// declared architectures operations are counted.
+        work_tolerance = 1.1 in 1.0..=4.0;
         /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
         require_confirmation = 1.0 in 0.0..=1.0;
     }

@@ -35,6 +35,9 @@ pub struct PlanPolicy {
     pub rates: Vec<Finite>,
     /// Further seeds of the run that counts.
     pub repeats: u32,
+    /// Optimizer steps per batch at which baselines are measured besides one, ascending: submissions that work more are
+    /// compared with baselines that do.
+    pub work: Vec<u32>,
     /// `ctx.max_layers`.
     pub max_layers: u32,
     /// `ctx.max_parameters`.
@@ -61,6 +64,7 @@ impl Default for PlanPolicy {
             alarm_bits: fixed(0.5),
             rates: vec![fixed(1.0), fixed(3.0), fixed(10.0)],
             repeats: 2,
+            work: vec![2, 4],
             max_layers: 96,
             max_parameters: 150_000_000,
             max_flops_per_token: 10_000_000_000,
@@ -84,6 +88,7 @@ impl PlanPolicy {
             audits: 0,
             held_out_rows: 64,
             repeats: 0,
+            work: vec![2],
             max_layers: 8,
             max_parameters: 2_000_000,
             max_flops_per_token: 20_000_000,
@@ -107,6 +112,8 @@ impl PlanPolicy {
             (!self.rates.is_empty() && self.rates.len() <= 16, "there must be 1 to 16 rates"),
             (self.rates.iter().all(|rate| *rate > Finite::ZERO), "rates must be above zero"),
             (self.rates.is_sorted_by(|a, b| a < b), "rates must be ascending"),
+            (self.work.is_sorted_by(|a, b| a < b), "steps per batch must be ascending"),
+            (self.work.iter().all(|steps| (2..=64).contains(steps)), "steps per batch must be 2 to 64"),
             (self.repeats <= 64, "repeats must be at most 64"),
             (self.wall_millis > 0 && self.cpu_millis > 0 && self.peak_memory > 0, "limits must be above zero"),
             (self.max_layers > 0 && self.max_parameters > 0, "max_layers and max_parameters must be above zero"),

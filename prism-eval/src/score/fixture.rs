@@ -35,6 +35,12 @@ pub(crate) fn repeat(run: &Evidence, index: u32, bits: f64) -> Evidence {
     repeat
 }
 
+/// The same with more optimizer steps on each batch.
+pub(crate) fn worked(run: &Evidence, inner_steps: u32) -> Evidence {
+    let role = RunRole::Work { of: run.task.id(), inner_steps };
+    Evidence { task: TrainTask { role, ..run.task.clone() }, ..run.clone() }
+}
+
 pub(crate) fn failed(run: &Evidence, class: FailureClass) -> Evidence {
     let outcome = RunOutcome::Failed { class, reason: "loss is not finite".into() };
     Evidence { outcome, points: vec![], held_out: None, ..run.clone() }

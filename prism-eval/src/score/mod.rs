@@ -32,6 +32,7 @@ mod reference;
 #[cfg(test)]
 mod round_tests;
 mod shares;
+mod work;
 
 pub use card::single_track;
 pub use pairing::{Measured, PairingError, mean_bits_per_byte, paired_difference, paired_over_seeds, same_rows};

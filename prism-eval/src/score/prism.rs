@@ -15,6 +15,7 @@ use super::{
     pairing::{Measured, PairingError, mean_bits_per_byte, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
     shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
+    work::{WorkCurve, is_python, work_ratio},
 };
 use crate::policy::ScoreNumbers;
 use prism_core::{
@@ -75,6 +76,8 @@ impl From<PairingError> for Refusal {
 /// to beat, so then nobody has a total.
 struct Field<'a> {
     baselines: Vec<Tuned<'a>>,
+    /// A baseline in Python, whose time stands for a baseline's work.
+    calibrator: Option<&'a Evidence>,
 }
 
 /// An architecture's tuned reference.
@@ -82,13 +85,15 @@ struct Tuned<'a> {
     key: (Finite, Precedence, SubmissionId),
     grid: ReferenceGrid<'a>,
     runs: Vec<&'a Evidence>,
+    work: WorkCurve,
 }
 
 impl<'a> Tuned<'a> {
     fn of(candidate: &Candidate<'a>) -> Result<Self, RunsError> {
         let grid = ReferenceGrid::of(candidate.runs)?;
         let runs = with_repeats(candidate.runs, grid.best)?;
-        Ok(Self { key: (grid.mean, candidate.precedence, candidate.submission), grid, runs })
+        let work = WorkCurve::of(candidate.runs, grid.best)?;
+        Ok(Self { key: (grid.mean, candidate.precedence, candidate.submission), grid, runs, work })
     }
 }
 
@@ -97,11 +102,12 @@ impl<'a> Field<'a> {
         let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
             Tuned::of(baseline).map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
         });
-        let baselines: Vec<_> = baselines.collect::<Result<_, _>>()?;
+        let tuned: Vec<_> = baselines.collect::<Result<_, _>>()?;
+        let (python, baselines): (Vec<_>, Vec<_>) = tuned.into_iter().partition(|tuned| is_python(tuned.grid.best));
         if baselines.is_empty() {
             return Err(Refusal("no published baseline in the round".into()));
         }
-        Ok(Self { baselines })
+        Ok(Self { baselines, calibrator: python.first().map(|tuned| tuned.grid.best) })
     }
 
     /// The baseline with the fewest bits, once all were found to have seen the candidate's rows at the same rates.
@@ -116,6 +122,11 @@ impl<'a> Field<'a> {
         hardest.ok_or_else(|| Refusal("no published baseline in the round".into()))
     }
 
+    /// How many times the work of what it is compared with a subject did.
+    fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
+        work_ratio(subject, against, self.calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+    }
+
     fn card(&self, candidate: &Candidate<'_>, round: &Round<'_>, numbers: ScoreNumbers) -> Result<ScoreCard, Refusal> {
         let tuned = Tuned::of(candidate)?;
         let hardest = self.hardest(&tuned)?;
@@ -128,14 +139,19 @@ impl<'a> Field<'a> {
         let mut reasons = tuned.grid.diverged.clone();
         let mut tracks = BTreeMap::new();
         if candidate.kind.brings_architecture() {
-            tracks.insert(Track::Architecture, architecture(&tuned, hardest, numbers, &mut reasons)?);
+            let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
+            tracks.insert(Track::Architecture, architecture(&tuned, hardest, work, numbers, &mut reasons)?);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
         }
         if let Some(own) = own {
             let own = with_repeats(candidate.runs, own)?;
             let earlier = earlier_recipe(candidate, round);
-            tracks.insert(Track::Training, training(&own, &tuned, hardest, &earlier, numbers, &mut reasons)?);
+            let anchor = if hardest.grid.mean < tuned.grid.mean { hardest } else { &tuned };
+            let head = own.first().copied().ok_or(PairingError::Empty("by the subject"))?;
+            let work = self.work(head, anchor.grid.best, numbers)?;
+            let price = Price { work, curve: &hardest.work };
+            tracks.insert(Track::Training, training(&own, anchor, price, &earlier, numbers, &mut reasons)?);
         } else {
             reasons.push("no recipe of its own: that track counts as the baseline".into());
         }
@@ -171,13 +187,20 @@ impl<'a> Field<'a> {
     }
 }
 
+/// What a subject's work is worth: how many times the other's it was, and what that gains a baseline.
+struct Price<'a> {
+    work: f64,
+    curve: &'a WorkCurve,
+}
+
 fn architecture(
     tuned: &Tuned<'_>,
     hardest: &Tuned<'_>,
+    work: f64,
     numbers: ScoreNumbers,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
-    let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?;
+    let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
     let reads = [
         learning(&pair),
         held_out(&pair),
@@ -194,22 +217,22 @@ fn architecture(
 
 fn training(
     own: &[&Evidence],
-    tuned: &Tuned<'_>,
-    hardest: &Tuned<'_>,
+    anchor: &Tuned<'_>,
+    price: Price<'_>,
     earlier: &[Vec<&Evidence>],
     numbers: ScoreNumbers,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
-    let anchor = if hardest.grid.mean < tuned.grid.mean { &hardest.runs } else { &tuned.runs };
-    let anchored = Pair::of(own.to_vec(), anchor.clone(), numbers)?;
+    let anchored = Pair::of(own.to_vec(), anchor.runs.clone(), numbers)?.at_equal_work(price.curve, price.work)?;
     // An earlier recipe of the family is compared with where it saw the same rows.
     let mut pair = anchored.clone();
-    let mut least = hardest.grid.mean.min(tuned.grid.mean);
+    let mut least = anchor.grid.mean;
     for runs in earlier {
         let mean = runs.first().map(|run| mean_bits_per_byte(run, Measured::Prequential));
         let Some(Ok(mean)) = mean else { continue };
         if mean.mean < least
             && let Ok(harder) = Pair::of(own.to_vec(), runs.clone(), numbers)
+            && let Ok(harder) = harder.at_equal_work(price.curve, price.work)
         {
             (least, pair) = (mean.mean, harder);
         }

@@ -161,7 +161,7 @@ pub(super) fn with_repeats<'a>(runs: &'a [Evidence], run: &'a Evidence) -> Resul
     Ok(all)
 }
 
-fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
+pub(super) fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
     match &run.outcome {
         RunOutcome::Completed => Ok(()),
         RunOutcome::Failed { class, reason } => {
@@ -171,12 +171,14 @@ fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
 }
 
 fn one_architecture(runs: &[Evidence]) -> Result<(), RunsError> {
-    let mut graphs = runs.iter().filter_map(|run| match &run.task.subject {
+    // A bundle with hooks of its own has another digest than its architecture alone.
+    let mut architectures = runs.iter().filter_map(|run| match &run.task.subject {
         Subject::Native { graph, .. } => Some(graph),
+        Subject::Guest { bundle, recipe: Some(_) } => Some(bundle),
         _ => None,
     });
-    let first = graphs.next();
-    if graphs.any(|graph| Some(graph) != first) { Err(RunsError::Mixed) } else { Ok(()) }
+    let first = architectures.next();
+    if architectures.any(|architecture| Some(architecture) != first) { Err(RunsError::Mixed) } else { Ok(()) }
 }
 
 #[cfg(test)]

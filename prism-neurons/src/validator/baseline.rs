@@ -1,5 +1,5 @@
 //! Published architectures that every cohort measures: what a submission is compared with.
-use super::Validator;
+use super::{Validator, material::GRAPH};
 use crate::store::families::{FamilyRecord, PublishedFamily};
 use prism_core::{Error, FamilyId, Result, SubmissionId, artifacts::ArtifactsExt};
 use prism_eval::graph::{Context, GraphSpec, Limits, baselines, family};
@@ -25,11 +25,6 @@ impl Baseline {
         }
     }
 }
-
-/// The name under which a canonical architecture stands in a submission's material.
-pub(super) const GRAPH: &str = "graph";
-/// The name under which a canonical recipe stands in a submission's material.
-pub(super) const RECIPE: &str = "recipe";
 
 /// The id under which a baseline's runs are recorded; never a submission's.
 pub(super) fn baseline_id(family: FamilyId) -> SubmissionId {

@@ -1,10 +1,10 @@
 //! From tasks to evidence: the plan of runs, and workers that carry it out.
 use super::{
     Validator,
-    baseline::{GRAPH, RECIPE},
+    material::{BUNDLE, GRAPH, HOOKS, RECIPE},
 };
 use crate::store::{
-    cohorts::{CohortRecord, CohortStatus, Entrant},
+    cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     runs::DueRun,
 };
 use futures::stream::{self, TryStreamExt as _};
@@ -13,7 +13,10 @@ use prism_core::{
     trainer::Surroundings,
 };
 use prism_eval::{
-    plan_of_runs::{Cohort, Entrant as Measured, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{
+        Architecture, Cohort, Entrant as Measured, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs,
+        plan_of_work,
+    },
     recipe::Recipe,
     score::tuned_reference,
 };
@@ -43,7 +46,7 @@ impl Validator {
         let mut planned = self.plan(&cohort, &entrants).await?;
         let mut done = self.carry_out(cohort.number, cancel).await?;
         // Only now is it known which rate counts, and so which run is worth repeating.
-        planned += self.plan_repeats(cohort.number, &entrants).await?;
+        planned += self.plan_further(cohort.number, &entrants).await?;
         done += self.carry_out(cohort.number, cancel).await?;
         Ok(planned + done > 0)
     }
@@ -64,28 +67,33 @@ impl Validator {
         let shared = Cohort { seed, data: self.0.data.clone(), references };
         let mut plans = Vec::new();
         for entrant in entrants {
-            let Some(graph) = entrant.material.get(GRAPH).copied() else {
-                return Err(Error::bug(format!("entrant {} has no graph", entrant.submission)));
+            let material = |name: &str| entrant.material.get(name).copied();
+            let declared = material(GRAPH).map(Architecture::Declared);
+            let Some(architecture) = declared.or(material(BUNDLE).map(Architecture::Code)) else {
+                return Err(Error::bug(format!("entrant {} has no architecture", entrant.submission)));
             };
-            let recipe = entrant.material.get(RECIPE).copied();
-            let measured = Measured { kind: entrant.kind, graph, recipe };
+            let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
+            let measured = Measured { kind: entrant.kind, architecture, training };
             plans.push((entrant.submission, plan_of_runs(policy, &shared, &measured)?));
         }
         Ok(self.0.store.plan_runs(cohort.number, plans).await?)
     }
 
-    async fn plan_repeats(&self, cohort: u64, entrants: &[Entrant]) -> Result<usize> {
-        if self.0.policy.plan.repeats == 0 {
-            return Ok(0);
-        }
+    /// Repeats of the runs that count, and the baselines at more work.
+    async fn plan_further(&self, cohort: u64, entrants: &[Entrant]) -> Result<usize> {
+        let policy = &self.0.policy.plan;
         let evidence = self.0.store.evidence(cohort).await?;
         let mut plans: Vec<(SubmissionId, Vec<TrainTask>)> = Vec::new();
         for entrant in entrants {
             let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
             let recipe = runs.iter().find(|run| run.task.role == prism_core::plan::RunRole::Recipe);
-            let counting = tuned_reference(runs).into_iter().chain(recipe.filter(|run| run.is_completed()));
-            let repeats = counting.flat_map(|run| plan_of_repeats(&self.0.policy.plan, &run.task)).collect();
-            plans.push((entrant.submission, repeats));
+            let reference = tuned_reference(runs);
+            let counting = reference.into_iter().chain(recipe.filter(|run| run.is_completed()));
+            let mut further: Vec<TrainTask> = counting.flat_map(|run| plan_of_repeats(policy, &run.task)).collect();
+            if entrant.role == EntrantRole::Baseline {
+                further.extend(reference.into_iter().flat_map(|run| plan_of_work(policy, &run.task)));
+            }
+            plans.push((entrant.submission, further));
         }
         Ok(self.0.store.plan_runs(cohort, plans).await?)
     }

@@ -1,7 +1,7 @@
 //! From submissions to what is measured: unpacked, checked, reviewed, named. Nothing of them runs.
 use super::{
     Validator,
-    baseline::{GRAPH, RECIPE},
+    material::{GRAPH, RECIPE},
 };
 use crate::{
     intake::{IntakeError, Precheck},

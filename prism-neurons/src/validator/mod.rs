@@ -17,6 +17,7 @@ mod cohort;
 mod evaluate;
 mod examine;
 mod listen;
+mod material;
 mod pay;
 mod settle;
 mod take_in;

@@ -1,5 +1,5 @@
 //! What an advantage costs in compute and in size.
-use super::{Pair, Read, of_advantage};
+use super::{Pair, Read, counted, of_advantage};
 use crate::score::pairing::{Measured, mean_bits_per_byte};
 use prism_core::{Evidence, Finite, evidence::Estimate};
 
@@ -30,9 +30,9 @@ pub(in crate::score) fn parameter_efficiency(pair: &Pair<'_>) -> Read {
 /// `price` in bits per byte is taken from the advantage. A negative one (a cheaper subject) is given, but at most as
 /// much again as the advantage: cheap and worse is no idea.
 fn at_equal_cost(pair: &Pair<'_>, price: f64) -> Read {
-    let earned = if price < 0.0 { (-price).min(pair.counted().max(0.0)) } else { -price };
-    let mean = Finite::new(pair.advantage.mean.get() + earned).ok_or("numbers too large")?;
-    of_advantage(Estimate { mean, ..pair.advantage }, &pair.numbers)
+    let earned = if price < 0.0 { (-price).min(counted(pair.unpriced, &pair.numbers).max(0.0)) } else { -price };
+    let mean = Finite::new(pair.unpriced.mean.get() + earned).ok_or("numbers too large")?;
+    of_advantage(Estimate { mean, ..pair.unpriced }, &pair.numbers)
 }
 
 /// Subject over baseline of the first counter that both have.

@@ -15,7 +15,10 @@ pub(super) use health::{ARCHITECTURE_SIGNALS, TRAINING_SIGNALS, health};
 pub(super) use reproducibility::reproducibility;
 pub(super) use robustness::robustness;
 
-use super::pairing::{Measured, PairingError, paired_over_seeds};
+use super::{
+    pairing::{Measured, PairingError, paired_over_seeds},
+    work::WorkCurve,
+};
 use crate::policy::ScoreNumbers;
 use prism_core::{Evidence, Finite, evidence::Estimate};
 
@@ -36,8 +39,12 @@ pub(super) type Read = Result<Reading, String>;
 pub(super) struct Pair<'a> {
     pub(super) subject: Vec<&'a Evidence>,
     pub(super) baseline: Vec<&'a Evidence>,
-    /// Prequential, over seeds.
+    /// Prequential, over seeds, at equal work.
     pub(super) advantage: Estimate,
+    /// The same at equal tokens.
+    pub(super) unpriced: Estimate,
+    /// What the subject's work above the baseline's would gain the baseline on held-out rows.
+    held_out_price: Estimate,
     pub(super) numbers: ScoreNumbers,
 }
 
@@ -48,7 +55,17 @@ impl<'a> Pair<'a> {
         numbers: ScoreNumbers,
     ) -> Result<Self, PairingError> {
         let advantage = paired_over_seeds(&subject, &baseline, Measured::Prequential, numbers.seed_deviation)?;
-        Ok(Self { subject, baseline, advantage, numbers })
+        let held_out_price = Estimate { mean: Finite::ZERO, standard_error: Finite::ZERO };
+        Ok(Self { subject, baseline, advantage, unpriced: advantage, held_out_price, numbers })
+    }
+
+    /// The same against a baseline that works `ratio` times as much.
+    pub(super) fn at_equal_work(self, curve: &WorkCurve, ratio: f64) -> Result<Self, PairingError> {
+        Ok(Self {
+            advantage: less(self.unpriced, curve.gain(Measured::Prequential, ratio))?,
+            held_out_price: curve.gain(Measured::HeldOut, ratio),
+            ..self
+        })
     }
 
     /// The runs that count.
@@ -80,8 +97,19 @@ pub(super) fn learning(pair: &Pair<'_>) -> Read {
 pub(super) fn held_out(pair: &Pair<'_>) -> Read {
     let deviation = pair.numbers.seed_deviation;
     let advantage = paired_over_seeds(&pair.subject, &pair.baseline, Measured::HeldOut, deviation)
+        .and_then(|advantage| less(advantage, pair.held_out_price))
         .map_err(|error| error.to_string())?;
     of_advantage(advantage, &pair.numbers)
+}
+
+/// A difference of two estimates. Errors add in squares: rows are paired, so that this is too much rather than too little.
+fn less(advantage: Estimate, price: Estimate) -> Result<Estimate, PairingError> {
+    let finite = |value| Finite::new(value).ok_or(PairingError::Overflow);
+    let (a, p) = (advantage.standard_error.get(), price.standard_error.get());
+    Ok(Estimate {
+        mean: finite(advantage.mean.get() - price.mean.get())?,
+        standard_error: finite((a * a + p * p).sqrt())?,
+    })
 }
 
 /// `1/2 + 1/2 · clamp(advantage / scale, -1, 1)`; an advantage of fewer than `z` standard errors counts as zero.
