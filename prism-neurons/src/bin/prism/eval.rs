@@ -62,7 +62,7 @@ impl Eval {
             interrupted.cancel();
         });
         let evidence = bench.carry_out(plans, &cancel).await?;
-        let evidence = bench.with_repeats(evidence, baselines.iter().chain([&submission]), &cancel).await?;
+        let evidence = bench.carry_out_further(evidence, baselines.iter().chain([&submission]), &cancel).await?;
         progress.finish();
 
         let runs = |subject: &Subject| bench.runs_of(subject, &evidence);

@@ -44,6 +44,11 @@ impl Progress {
         self.say(&format!("training and measuring {count} runs"));
     }
 
+    /// Further runs, when the first are done.
+    pub(crate) fn expect_more(&self, count: usize) {
+        self.all.inc_length(count as u64);
+    }
+
     pub(crate) fn finish(&self) {
         self.all.finish_and_clear();
         for (_, bar) in std::mem::take(&mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner)) {

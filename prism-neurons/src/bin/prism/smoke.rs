@@ -71,6 +71,7 @@ fn policy(steps: u64) -> PrismPolicy {
         rows: 8,
         held_out_rows: 8,
         rates: vec![Finite::ONE],
+        work: vec![],
         ..PlanPolicy::smoke()
     };
     PrismPolicy { plan, ..PrismPolicy::smoke() }

@@ -12,7 +12,9 @@ use prism_eval::{
     data,
     examination::{Content, Examination},
     graph::{Context, Limits, baselines, family},
-    plan_of_runs::{Cohort, Entrant, ReferenceRecipe, at_rate, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{
+        Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs, plan_of_work,
+    },
     policy::PrismPolicy,
     recipe::Recipe,
     score::{recipe_run, tuned_reference},
@@ -32,6 +34,7 @@ pub(crate) struct Subject {
     id: SubmissionId,
     family: FamilyId,
     pub(crate) kind: SubmissionKind,
+    baseline: bool,
     entrant: Entrant,
 }
 
@@ -95,17 +98,18 @@ impl Bench {
             return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
         };
         let kind = examination.kind();
-        let recipe = match recipe {
-            Some(recipe) => Some(self.artifacts.keep_bytes(&recipe.canonical_bytes()).await?),
+        let training = match recipe {
+            Some(recipe) => Some(Training::Declared(self.artifacts.keep_bytes(&recipe.canonical_bytes()).await?)),
             None => None,
         };
         if let (Some(graph), Some(family)) = (graph, examination.family()) {
             let graph = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
-            return Ok(Subject { id, family, kind, entrant: Entrant { kind, graph, recipe } });
+            let entrant = Entrant { kind, architecture: Architecture::Declared(graph), training };
+            return Ok(Subject { id, family, kind, baseline: false, entrant });
         }
         let target = self.published(examination.target().unwrap_or_default()).await?;
-        let entrant = Entrant { kind, graph: target.entrant.graph, recipe };
-        Ok(Subject { id, family: target.family, kind, entrant })
+        let entrant = Entrant { kind, architecture: target.entrant.architecture, training };
+        Ok(Subject { id, family: target.family, kind, baseline: false, entrant })
     }
 
     /// The published baselines.
@@ -126,9 +130,10 @@ impl Bench {
         };
         let graph = spec?.resolve(&self.context(), &self.limits())?;
         let kind = SubmissionKind::ArchitectureOnly;
-        let entrant = Entrant { kind, graph: self.artifacts.keep_bytes(&graph.canonical_bytes()).await?, recipe: None };
-        let family = family(&graph);
-        Ok(Subject { id: SubmissionId::of_parts("prism/baseline/1", &[&family.0]), family, kind, entrant })
+        let architecture = Architecture::Declared(self.artifacts.keep_bytes(&graph.canonical_bytes()).await?);
+        let (family, entrant) = (family(&graph), Entrant { kind, architecture, training: None });
+        let id = SubmissionId::of_parts("prism/baseline/1", &[&family.0]);
+        Ok(Subject { id, family, kind, baseline: true, entrant })
     }
 
     /// The runs of all, each once: equal work is one task.
@@ -169,34 +174,39 @@ impl Bench {
         Ok((task.id(), evidence))
     }
 
-    /// Adds the repeats of the runs that count, where the policy asks for them.
-    pub(crate) async fn with_repeats<'a>(
+    /// Adds what is planned when the best rates are known: repeats of the runs that count, and baselines at more work.
+    pub(crate) async fn carry_out_further<'a>(
         &self,
         mut evidence: BTreeMap<TaskId, Evidence>,
         subjects: impl Iterator<Item = &'a Subject>,
         cancel: &Cancel,
     ) -> Result<BTreeMap<TaskId, Evidence>> {
-        let mut repeats = BTreeMap::new();
+        let mut tasks = BTreeMap::new();
         for subject in subjects {
-            for task in self.repeats(&self.runs_of(subject, &evidence)?) {
-                repeats.insert(task.id(), task);
+            for task in self.further(subject, &self.runs_of(subject, &evidence)?) {
+                tasks.insert(task.id(), task);
             }
         }
-        evidence.extend(self.carry_out(repeats.into_values().collect(), cancel).await?);
+        self.progress.expect_more(tasks.len());
+        evidence.extend(self.carry_out(tasks.into_values().collect(), cancel).await?);
         Ok(evidence)
     }
 
-    fn repeats(&self, runs: &[Evidence]) -> Vec<TrainTask> {
-        let counting = tuned_reference(runs).into_iter().chain(recipe_run(runs));
-        counting.flat_map(|run| plan_of_repeats(&self.policy.plan, &run.task)).collect()
+    fn further(&self, subject: &Subject, runs: &[Evidence]) -> Vec<TrainTask> {
+        let policy = &self.policy.plan;
+        let reference = tuned_reference(runs);
+        let counting = reference.into_iter().chain(recipe_run(runs));
+        let repeats = counting.flat_map(|run| plan_of_repeats(policy, &run.task));
+        let work = reference.filter(|_| subject.baseline).into_iter().flat_map(|run| plan_of_work(policy, &run.task));
+        repeats.chain(work).collect()
     }
 
-    /// A subject's runs among all, in the order of its plan, repeats last.
+    /// A subject's runs among all: those of its plan, then repeats, then those at more work.
     pub(crate) fn runs_of(&self, subject: &Subject, evidence: &BTreeMap<TaskId, Evidence>) -> Result<Vec<Evidence>> {
         let found = |task: &TrainTask| evidence.get(&task.id()).cloned();
         let mut runs: Vec<Evidence> = self.plan(subject)?.iter().filter_map(found).collect();
-        let repeats: Vec<Evidence> = self.repeats(&runs).iter().filter_map(found).collect();
-        runs.extend(repeats);
+        let further: Vec<Evidence> = self.further(subject, &runs).iter().filter_map(found).collect();
+        runs.extend(further);
         Ok(runs)
     }
 

@@ -86,6 +86,7 @@ impl RunSummary {
             RunRole::Recipe => "own recipe".into(),
             RunRole::Repeat { index, .. } => format!("repeat {index}"),
             RunRole::ScalingProbe { axis, factor } => format!("probe of {axis}, ×{factor}"),
+            RunRole::Work { inner_steps, .. } => format!("{inner_steps} steps per batch"),
             RunRole::Task { name } => name.clone(),
             _ => "another role".into(),
         }
