@@ -124,11 +124,16 @@ pub struct DataRef {
 pub struct MeasuringPlan {
     /// Steps before which the next rows are predicted, ascending; 0 is before any training.
     pub points: Vec<u64>,
+    /// The first step whose points count; those before are shown. Early in training a table in the source is worth
+    /// more than an idea.
+    #[serde(default)]
+    pub counts_from: u64,
     /// Rows per point, the next ones of the training stream.
     pub rows: u32,
-    /// Audited rows per point, one number for each point.
+    /// Audited rows, one number for each point: as many as its weight is worth. Of claims that need it; all held-out
+    /// rows are audited.
     pub audits: Vec<u32>,
-    /// Rows of the held-out split after training.
+    /// Rows of the held-out split after training, each of another document.
     pub held_out_rows: u32,
     /// An audited position off by more than this many bits fails the run.
     pub alarm_bits: Finite,

@@ -170,6 +170,7 @@ fn task(policy: &PlanPolicy, cohort: &Cohort, role: RunRole, subject: Subject) -
     let budget = policy.budget()?;
     let cadence = Cadence {
         points: policy.points,
+        window_tokens: policy.window_tokens,
         rows: policy.rows,
         audits: policy.audits,
         held_out_rows: policy.held_out_rows,

@@ -31,6 +31,7 @@ pub fn task() -> TrainTask {
         data: DataRef { dataset: Digest::of(b"sample text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
         measuring: MeasuringPlan {
             points: vec![0, 4, 8],
+            counts_from: 0,
             rows: 6,
             audits: vec![0, 0, 0],
             held_out_rows: 6,

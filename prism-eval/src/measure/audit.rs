@@ -194,3 +194,118 @@ pub(super) fn judge(audits: &[Audit], so_far: &mut Gap, alarm_bits: Finite) -> R
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{data::fixture::stand_in, measure::tasks::task};
+    use proptest::prelude::*;
+
+    fn finite(value: f64) -> Finite {
+        Finite::new(value).unwrap()
+    }
+
+    fn audit(difference: f64) -> Audit {
+        Audit { row: 0, position: 0, claimed: finite(2.0), audited: finite(2.0 + difference) }
+    }
+
+    fn accused(differences: impl IntoIterator<Item = f64>) -> bool {
+        let audits: Vec<Audit> = differences.into_iter().map(audit).collect();
+        judge(&audits, &mut Gap::default(), finite(0.5)).is_err()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(12))]
+        /// Whatever is claimed, the mean over many draws of cuts and audited rows is the auditor's own.
+        #[test]
+        fn the_corrected_mean_is_unbiased_whatever_is_claimed(
+            claims in prop::collection::vec(0.0f32..9.0, 6 * 32),
+            truth in prop::collection::vec(0.0f64..9.0, 6 * 32),
+            count in 1..=6u32,
+        ) {
+            let corpus = stand_in().unwrap();
+            let mut dealer = Dealer::new(&corpus, &task(&corpus)).unwrap();
+            let deal = dealer.upcoming(6);
+            let claims = Claims { values: claims, rows: 6, positions: 32 };
+            let claimed = claims.values.iter().map(|nats| f64::from(*nats)).sum::<f64>() / LN_2 / 192.0;
+            let expected = truth.iter().sum::<f64>() / 192.0;
+            let mut draws = Seed::of("test", &[b"cuts"]).draws();
+            let estimates: Vec<f64> = (0..4000).map(|_| {
+                let cuts = Disguise::of(&deal, &dealer, &mut draws).unwrap().cuts;
+                let audited: Vec<f64> = cuts.iter().enumerate().map(|(row, cut)| truth[row * 32 + *cut as usize]).collect();
+                claimed + correction(&compare(&claims, &cuts, &audited, count, &mut draws).unwrap())
+            }).collect();
+            let estimate = prism_core::evidence::Estimate::of(&estimates).unwrap();
+            let (mean, error) = (estimate.mean.get(), estimate.standard_error.get());
+            prop_assert!((mean - expected).abs() < 5.0 * error, "{} for {}, error {}", mean, expected, error);
+        }
+    }
+
+    #[test]
+    fn rows_that_are_not_audited_are_cut_and_disguised_like_the_others() {
+        let corpus = stand_in().unwrap();
+        let mut dealer = Dealer::new(&corpus, &task(&corpus)).unwrap();
+        let deal = dealer.upcoming(6);
+        let mut draws = Seed::of("test", &[]).draws();
+        let (mut counts, mut rows) = ([0u32; 32], [0u32; 6]);
+        for _ in 0..600 {
+            let disguise = Disguise::of(&deal, &dealer, &mut draws).unwrap();
+            assert_eq!((disguise.rows.rows, disguise.rows.columns, disguise.cuts.len()), (6, 33, 6));
+            for cut in &disguise.cuts {
+                counts[*cut as usize] += 1;
+            }
+            let claims = Claims { values: vec![1.0; 192], rows: 6, positions: 32 };
+            let audits = compare(&claims, &disguise.cuts, &[1.0; 6], 2, &mut draws).unwrap();
+            assert_eq!(audits.len(), 2);
+            for audit in audits {
+                rows[audit.row as usize] += 1;
+                assert_eq!(audit.position, disguise.cuts[audit.row as usize]);
+            }
+        }
+        assert!(counts.iter().all(|count| (60..180).contains(count)), "{counts:?}");
+        assert!(rows.iter().all(|count| (140..260).contains(count)), "{rows:?}");
+    }
+
+    #[test]
+    fn secret_draws_differ_from_run_to_run_unless_a_test_fixes_them() {
+        let around = Surroundings::new(std::sync::Arc::new(prism_core::artifacts::MemoryArtifacts::new()));
+        let first = |around: &Surroundings| draws(around).unwrap().next_u64();
+        assert_ne!(first(&around), first(&around));
+        let fixed = around.with_secret(Seed::of("test", &[]));
+        assert_eq!(first(&fixed), first(&fixed));
+    }
+
+    #[test]
+    fn bits_are_the_softmax_of_exactly_the_vocabulary() {
+        let logits = |values: Vec<f32>| Logits { rows: 1, vocabulary: values.len() as u32, values };
+        let one = |values: Vec<f32>, target| bits(&logits(values), &[target], 4).map(|bits| bits[0]);
+        for constant in [0.0, 1e3, 2f32.powi(60), -2f32.powi(100)] {
+            assert!((one(vec![constant; 4], 3).unwrap() - 2.0).abs() < 1e-12, "{constant}");
+        }
+        let odds = [1.0f64, 2.0, 4.0, 9.0];
+        let of_odds = one(odds.iter().map(|odds| odds.ln() as f32).collect(), 2).unwrap();
+        assert!((of_odds - 2.0).abs() < 1e-6, "{of_odds}");
+        assert!(one(vec![f32::MAX, f32::MIN, 0.0, 0.0], 1).unwrap() > 1e38);
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let error = one(vec![0.0, 0.0, 0.0, bad], 0).unwrap_err();
+            assert_eq!((error.kind(), error.fault()), (Kind::Invalid, Fault::Miner));
+        }
+        assert!(one(vec![0.0; 3], 0).is_err() && one(vec![0.0; 5], 0).is_err());
+        assert!(bits(&Logits { values: vec![0.0; 8], rows: 2, vocabulary: 4 }, &[0], 4).is_err());
+        assert!(bits(&Logits { values: vec![0.0; 7], rows: 2, vocabulary: 4 }, &[0, 0], 4).is_err());
+    }
+
+    #[test]
+    fn noise_of_arithmetic_raises_no_alarm_and_a_steady_lie_does() {
+        let noise = |deviation: f64| (0..64).map(move |n| deviation * f64::from((n * 37) % 64 - 32) / 18.5);
+        assert!(!accused(noise(2e-6)) && !accused(noise(0.0013 * 8.0)) && !accused(noise(0.05)));
+        assert!(!accused(noise(0.01).map(|d| d + 0.005)), "below the tolerance: corrected, not accused");
+        assert!(accused(noise(0.01).map(|d| d + 0.1)) && accused(noise(0.01).map(|d| d - 0.1)));
+        assert!(accused([0.0, 0.0, 0.6]) && accused([-0.6]));
+        assert!(!accused(vec![0.4; 15]), "too few to judge the mean");
+        let mut so_far = Gap::default();
+        let few: Vec<Audit> = vec![audit(0.4); 8];
+        assert!(judge(&few, &mut so_far, finite(0.5)).is_ok());
+        assert!(judge(&few, &mut so_far, finite(0.5)).is_err(), "points together");
+    }
+}

@@ -1,5 +1,7 @@
 //! What the host sees: the one loop that measures every player.
 mod audit;
+#[cfg(test)]
+mod cheats;
 pub mod plan;
 mod point;
 pub mod run;

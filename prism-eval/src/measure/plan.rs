@@ -9,9 +9,12 @@ use prism_core::{
 pub struct Cadence {
     /// Measuring points, the one before any training included; at least 1.
     pub points: u32,
+    /// Training tokens after which points count.
+    pub window_tokens: u64,
     /// Rows per point.
     pub rows: u32,
-    /// Audited rows per point, for players whose claims need it.
+    /// Audited rows of a point that counts, for players whose claims need it. A point that doesn't gets none but the
+    /// first, which shows whether the text was known beforehand.
     pub audits: u32,
     /// Held-out rows after training.
     pub held_out_rows: u32,
@@ -46,11 +49,29 @@ pub enum PlanError {
         /// Rows per point.
         rows: u32,
     },
-    /// A point whose claims nobody would check.
+    /// A point that counts, or the one before training, whose claims nobody would check.
     #[error("measuring point {point} has no audits: claims of untrusted code need them")]
     Unaudited {
         /// Which point, from 0.
         point: usize,
+    },
+    /// All points lie before the window that counts.
+    #[error("no measuring point counts: the window starts at step {counts_from}, the last point is at {last}")]
+    Window {
+        /// First step that counts.
+        counts_from: u64,
+        /// Step of the last point.
+        last: u64,
+    },
+    /// A row would be audited twice.
+    #[error("measuring point {point} has {audits} audits of {rows} rows: no row is audited twice")]
+    Twice {
+        /// Which point, from 0.
+        point: usize,
+        /// Its audits.
+        audits: u32,
+        /// Rows per point.
+        rows: u32,
     },
     /// Not one number of audits for each point.
     #[error("{audits} numbers of audits for {points} measuring points")]
@@ -75,10 +96,11 @@ fn span(rows: u32, batch: u32) -> u64 {
 
 impl Cadence {
     /// A plan for a budget. The first point is step 0; the others end equal stretches of the run, each drawn back by
-    /// up to half a stretch from the cohort's stream `points`, so that nobody can prepare for a known step.
+    /// up to half a stretch from the cohort's stream `points`, so that nobody can prepare for a known step. Those
+    /// after the window's start weigh alike and are audited alike.
     ///
     /// # Errors
-    /// When the run is too short for so many points of so many rows.
+    /// When the run is too short for so many points of so many rows, or no point counts.
     pub fn plan(&self, budget: &Budget, cohort: &Seed) -> Result<MeasuringPlan, PlanError> {
         if self.points == 0 || self.rows == 0 || budget.steps == 0 || budget.batch == 0 {
             return Err(PlanError::Empty);
@@ -96,14 +118,25 @@ impl Cadence {
             let ends = (1..=stretches).map(|point| u64::try_from(end(point)).unwrap_or(last));
             points.extend(ends.map(|end| end - draws.below(most + 1)));
         }
+        let per_step = u64::from(budget.batch).saturating_mul(u64::from(budget.sequence)).max(1);
+        let counts_from = self.window_tokens.div_ceil(per_step);
+        counting(&points, counts_from)?;
+        let audited = |point: &u64| *point == 0 || *point >= counts_from;
         Ok(MeasuringPlan {
-            audits: vec![self.audits; points.len()],
+            audits: points.iter().map(|point| if audited(point) { self.audits } else { 0 }).collect(),
             points,
+            counts_from,
             rows: self.rows,
             held_out_rows: self.held_out_rows,
             alarm_bits: self.alarm_bits,
         })
     }
+}
+
+/// At least one point counts.
+fn counting(points: &[u64], counts_from: u64) -> Result<(), PlanError> {
+    let last = points.last().copied().unwrap_or_default();
+    if last < counts_from { Err(PlanError::Window { counts_from, last }) } else { Ok(()) }
 }
 
 /// Checks a task's plan and budget against each other.
@@ -123,6 +156,11 @@ pub fn check(task: &TrainTask) -> Result<(), PlanError> {
     if plan.audits.len() != plan.points.len() {
         return Err(PlanError::Audits { audits: plan.audits.len(), points: plan.points.len() });
     }
+    if let Some(point) = plan.audits.iter().position(|audits| *audits > plan.rows) {
+        let audits = plan.audits.get(point).copied().unwrap_or_default();
+        return Err(PlanError::Twice { point, audits, rows: plan.rows });
+    }
+    counting(&plan.points, plan.counts_from)?;
     let span = span(plan.rows, batch);
     let nexts = plan.points.iter().skip(1).chain([&steps]);
     let fits = |(point, next): (&u64, &u64)| point.checked_add(span).is_some_and(|end| end <= *next);
@@ -132,12 +170,15 @@ pub fn check(task: &TrainTask) -> Result<(), PlanError> {
     }
 }
 
-/// Checks that a plan can measure a player that is not trusted: every point is audited.
+/// Checks that a plan can measure a player that is not trusted: the point before training and all that count are
+/// audited.
 ///
 /// # Errors
 /// The first point without audits.
 pub fn check_audits(task: &TrainTask) -> Result<(), PlanError> {
-    match task.measuring.audits.iter().position(|audits| *audits == 0) {
+    let plan = &task.measuring;
+    let lacks = |(point, audits): (&u64, &u32)| *audits == 0 && (*point == 0 || *point >= plan.counts_from);
+    match plan.points.iter().zip(&plan.audits).position(lacks) {
         Some(point) => Err(PlanError::Unaudited { point }),
         None => Ok(()),
     }
@@ -150,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn cadence(points: u32, rows: u32) -> Cadence {
-        Cadence { points, rows, audits: 2, held_out_rows: 8, alarm_bits: Finite::ONE }
+        Cadence { points, window_tokens: 0, rows, audits: 1, held_out_rows: 8, alarm_bits: Finite::ONE }
     }
 
     proptest! {
@@ -187,6 +228,29 @@ mod tests {
     }
 
     #[test]
+    fn audits_go_to_the_first_point_and_to_those_that_count() {
+        let mut task = task(&stand_in().unwrap());
+        task.budget.steps = 1000;
+        let plan = |window_tokens| {
+            let cadence = Cadence { window_tokens, audits: 7, ..cadence(5, 16) };
+            cadence.plan(&task.budget, &Seed::of("test", &[])).unwrap()
+        };
+        // 128 tokens a step.
+        let half = plan(64_000);
+        assert_eq!(half.counts_from, 500);
+        assert!(half.points[2] < 500 && half.points[3] >= 500, "{:?}", half.points);
+        assert_eq!(half.audits, [7, 0, 0, 7, 7]);
+        assert_eq!(plan(0).audits, [7; 5]);
+        let never = Cadence { window_tokens: 128_000, ..cadence(5, 16) }.plan(&task.budget, &Seed::of("test", &[]));
+        assert!(matches!(never, Err(PlanError::Window { counts_from: 1000, .. })));
+        task.measuring = half;
+        task.budget.tokens = 128_000;
+        assert_eq!((check(&task), check_audits(&task)), (Ok(()), Ok(())));
+        task.measuring.counts_from = 200;
+        assert_eq!(check_audits(&task), Err(PlanError::Unaudited { point: 1 }));
+    }
+
+    #[test]
     fn contradictions_are_named() {
         let good = task(&stand_in().unwrap());
         assert_eq!(check(&good), Ok(()));
@@ -202,5 +266,8 @@ mod tests {
         assert_eq!(broken(|t| t.measuring.points = vec![5, 0, 9]), Err(PlanError::Points { point: 0, rows: 6 }));
         assert_eq!(broken(|t| t.measuring.points = vec![0, 5, 11]), Err(PlanError::Points { point: 2, rows: 6 }));
         assert_eq!(broken(|t| t.measuring.audits = vec![]), Err(PlanError::Audits { audits: 0, points: 3 }));
+        let twice = broken(|t| t.measuring.audits = vec![0, 7, 0]);
+        assert_eq!(twice, Err(PlanError::Twice { point: 1, audits: 7, rows: 6 }));
+        assert_eq!(broken(|t| t.measuring.counts_from = 11), Err(PlanError::Window { counts_from: 11, last: 10 }));
     }
 }

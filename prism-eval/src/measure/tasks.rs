@@ -18,6 +18,7 @@ pub(crate) fn task(corpus: &Corpus) -> TrainTask {
         data: DataRef { dataset: corpus.fingerprint(), tokenizer: Bytes::fingerprint(), vocabulary: Bytes::VOCABULARY },
         measuring: MeasuringPlan {
             points: vec![0, 5, 10],
+            counts_from: 0,
             rows: 6,
             audits: vec![4, 6, 5],
             held_out_rows: 5,

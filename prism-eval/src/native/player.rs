@@ -50,7 +50,7 @@ pub struct NativePlayer {
     broken: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Engine {
     network: Network,
     weights: Vec<Tensor<2>>,
@@ -105,11 +105,7 @@ impl NativePlayer {
             let text = format!("run would need {} bytes of memory, its budget is {}", needed(1), budget.peak_memory);
             return Err(Error::new(Kind::Limit, Fault::Miner, text));
         };
-        let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("native-{n}"));
-        let pool = pool.build().map_err(|e| {
-            Error::new(Kind::Unavailable, Fault::Infrastructure, "threads of the native trainer not startable")
-                .because(e)
-        })?;
+        let pool = start(threads)?;
         let device = Device::flex();
         let engine = Engine {
             weights: weights::draw(network.graph(), seed.stream("init"), &device)?,
@@ -139,6 +135,16 @@ impl NativePlayer {
         cost.parameters.saturating_mul(per_parameter).saturating_add(values)
     }
 
+    /// Another player that stands where this one stands, on as many threads of its own: what it predicts and learns is
+    /// the same bit for bit, and nothing that either does later reaches the other.
+    ///
+    /// # Errors
+    /// When its threads can't be started.
+    pub fn replica(&self) -> Result<Self> {
+        let pool = start(self.pool.current_num_threads())?;
+        Ok(Self { engine: self.engine.clone(), pool, broken: self.broken })
+    }
+
     /// The network that learns.
     #[must_use]
     pub fn network(&self) -> &Network {
@@ -162,6 +168,13 @@ impl NativePlayer {
             }
         }
     }
+}
+
+fn start(threads: usize) -> Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|n| format!("native-{n}"));
+    pool.build().map_err(|e| {
+        Error::new(Kind::Unavailable, Fault::Infrastructure, "threads of the native trainer not startable").because(e)
+    })
 }
 
 fn shard_rows(positions: usize) -> usize {

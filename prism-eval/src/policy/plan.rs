@@ -22,11 +22,15 @@ pub struct PlanPolicy {
     pub peak_memory: u64,
     /// Measuring points; the first is before any training.
     pub points: u32,
+    /// Training tokens after which points count. Five hundred times the cap on what a guest receives, so that a table
+    /// smuggled in the source can't matter; less is for runs that move no money.
+    pub window_tokens: u64,
     /// Rows per point.
     pub rows: u32,
-    /// Audited rows per point.
+    /// Audited rows of a point that counts. An auditor predicts all rows of a point anyway, so fewer save nothing but
+    /// the bytes of their logits.
     pub audits: u32,
-    /// Held-out rows after training.
+    /// Held-out rows after training, each of another document.
     pub held_out_rows: u32,
     /// An audited position off by more than this many bits fails the run.
     pub alarm_bits: Finite,
@@ -47,8 +51,7 @@ pub struct PlanPolicy {
 }
 
 impl Default for PlanPolicy {
-    /// 25 million tokens: above five hundred times the cap on a bundle's compressed size, so that a table smuggled in
-    /// the source can't matter.
+    /// 25 million tokens, of which the later half counts: from five hundred times the cap of 24 KiB on.
     fn default() -> Self {
         Self {
             steps: 3_000,
@@ -58,8 +61,9 @@ impl Default for PlanPolicy {
             cpu_millis: 64 * 3_600_000,
             peak_memory: 16 << 30,
             points: 15,
+            window_tokens: 500 * 24 * 1024,
             rows: 64,
-            audits: 32,
+            audits: 64,
             held_out_rows: 256,
             alarm_bits: fixed(0.5),
             rates: vec![fixed(1.0), fixed(3.0), fixed(10.0)],
@@ -84,9 +88,10 @@ impl PlanPolicy {
             cpu_millis: 240_000,
             peak_memory: 1 << 30,
             points: 8,
+            window_tokens: 0,
             rows: 32,
-            audits: 0,
-            held_out_rows: 64,
+            audits: 32,
+            held_out_rows: 32,
             repeats: 0,
             work: vec![2],
             max_layers: 8,
@@ -107,6 +112,10 @@ impl PlanPolicy {
             (self.tokens().is_some(), "steps times batch times sequence overflows"),
             (self.points > 0 && u64::from(self.points) <= self.steps, "points must be 1 to steps"),
             (self.points <= 10_000, "points must be at most 10000"),
+            (
+                self.tokens().is_some_and(|tokens| self.window_tokens < tokens),
+                "window_tokens must be below the tokens of a run",
+            ),
             (self.audits <= self.rows, "audits must be at most rows: no row is audited twice"),
             (self.alarm_bits > Finite::ZERO, "alarm_bits must be above zero"),
             (!self.rates.is_empty() && self.rates.len() <= 16, "there must be 1 to 16 rates"),

@@ -76,6 +76,7 @@ fn at(graph: &str, role: RunRole, bits: f64) -> Evidence {
         data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
         measuring: MeasuringPlan {
             points: vec![0, 25, 50, 75, 100],
+            counts_from: 0,
             rows: 4,
             audits: vec![0; 5],
             held_out_rows: 4,

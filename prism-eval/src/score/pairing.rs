@@ -1,17 +1,18 @@
 //! Runs compared on the rows that both were measured on: the only comparison whose noise is small enough.
 //!
 //! Rows differ more from one another than ideas do. Row by row, that difficulty cancels; what is left is the
-//! variance of the rows' differences, and the variance over seeds.
+//! variance of the rows' differences, the variance over seeds, and where claims were corrected, that of the audits.
 use prism_core::{
     Evidence, Finite,
     evidence::{Estimate, Point},
+    plan::Subject,
 };
 
 /// Which rows of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measured {
-    /// All measuring points: rows predicted before they were trained on. Their mean is the prequential code length, the
-    /// area under the learning curve.
+    /// All measuring points in the window that counts: rows predicted before they were trained on. Their mean is the
+    /// prequential code length, the area under the learning curve.
     Prequential,
     /// The held-out rows after training.
     HeldOut,
@@ -30,6 +31,9 @@ pub enum PairingError {
     /// Runs of other rows.
     #[error("the runs differ in {0}, so they did not see the same rows")]
     Other(&'static str),
+    /// Claims of a guest that nobody checked.
+    #[error("the point at step {0} was not audited, and the claims of a guest count for nothing")]
+    Unaudited(u64),
     /// A point that contradicts itself.
     #[error("point {0} has not one number of bits for each row, or a row without bytes")]
     Malformed(usize),
@@ -48,6 +52,7 @@ type Rates = Vec<Vec<f64>>;
 ///
 /// The mean is over all rows alike. The standard error is that of the rows' differences around their own point's mean,
 /// pooled over points (points are fixed, rows are drawn): `sqrt(Σ (d - mean of point)² / (rows - points) / rows)`.
+/// Where claims were corrected by audits, the scatter of the correction ([`Point::audit_variance`]) is added.
 ///
 /// # Errors
 /// Runs that failed, are malformed, or were not measured on the same rows.
@@ -60,7 +65,7 @@ pub fn paired_difference(
 }
 
 /// [`paired_difference`] of the means over seeds, with the variance over seeds in the standard error:
-/// `se² = rows + s²/n` of both sides. `s` is the standard deviation of the runs' means where there are three or more,
+/// `se² = rows + audits + s²/n` of both sides. `s` is the standard deviation of the runs' means where there are three or more,
 /// and `seed_deviation` (a pooled estimate) otherwise.
 ///
 /// # Errors
@@ -76,6 +81,7 @@ pub fn paired_over_seeds(
     for other in subject.iter().chain(baseline) {
         same_rows(first, other, measured)?;
     }
+    let audits = variance_of_audits(subject, measured)? + variance_of_audits(baseline, measured)?;
     let (subject, baseline) = (rates_of_all(subject, measured)?, rates_of_all(baseline, measured)?);
     let seeds = variance_over_seeds(&subject, seed_deviation) + variance_over_seeds(&baseline, seed_deviation);
     let (subject, baseline) = (mean_over_seeds(&subject), mean_over_seeds(&baseline));
@@ -85,16 +91,24 @@ pub fn paired_over_seeds(
         .map(|(baseline, subject)| baseline.iter().zip(subject).map(|(b, s)| b - s).collect())
         .collect();
     let rows = estimate(&differences)?;
-    let error = (rows.standard_error.get() * rows.standard_error.get() + seeds).sqrt();
-    Ok(Estimate { mean: rows.mean, standard_error: Finite::new(error).ok_or(PairingError::Overflow)? })
+    widened(rows, seeds + audits)
 }
 
-/// Mean bits per byte over a run's rows, every row counting alike, with the standard error of the rows.
+/// Mean bits per byte over a run's rows, every row counting alike, with the standard error of rows and audits.
 ///
 /// # Errors
 /// A run that failed or is malformed.
 pub fn mean_bits_per_byte(run: &Evidence, measured: Measured) -> Result<Estimate, PairingError> {
-    estimate(&rates(run, measured)?)
+    widened(estimate(&rates(run, measured)?)?, variance_of_audits(&[run], measured)?)
+}
+
+/// The same mean, with more variance.
+fn widened(estimate: Estimate, variance: f64) -> Result<Estimate, PairingError> {
+    if variance == 0.0 {
+        return Ok(estimate);
+    }
+    let error = (estimate.standard_error.get() * estimate.standard_error.get() + variance).sqrt();
+    Ok(Estimate { standard_error: Finite::new(error).ok_or(PairingError::Overflow)?, ..estimate })
 }
 
 /// Whether two runs were measured on the same rows under the same budget.
@@ -116,29 +130,53 @@ pub fn same_rows(a: &Evidence, b: &Evidence, measured: Measured) -> Result<(), P
     if points.len() != others.len() {
         return Err(PairingError::Other("number of points"));
     }
-    let same = |(a, b): (&Point, &Point)| a.step == b.step && a.row_bytes == b.row_bytes;
+    let same = |(a, b): (&&Point, &Point)| a.step == b.step && a.row_bytes == b.row_bytes;
     if !points.iter().zip(others).all(same) {
         return Err(PairingError::Other("steps or bytes of a point"));
     }
     Ok(())
 }
 
-fn points(run: &Evidence, measured: Measured) -> Result<&[Point], PairingError> {
+fn points(run: &Evidence, measured: Measured) -> Result<Vec<&Point>, PairingError> {
     if !run.is_completed() {
         return Err(PairingError::Failed);
     }
-    let (points, place) = match measured {
-        Measured::Prequential => (run.points.as_slice(), "during training"),
-        Measured::HeldOut => (run.held_out.as_slice(), "after training"),
+    let counts = |point: &&Point| point.step >= run.task.measuring.counts_from;
+    let (points, place): (Vec<&Point>, _) = match measured {
+        Measured::Prequential => (run.points.iter().filter(counts).collect(), "during training"),
+        Measured::HeldOut => (run.held_out.iter().collect(), "after training"),
     };
     if points.iter().all(|point| point.row_bits.is_empty()) {
         return Err(PairingError::Empty(place));
     }
+    let guest = matches!(run.task.subject, Subject::Guest { .. });
+    if let Some(point) = points.iter().find(|point| guest && point.audits.is_empty()) {
+        return Err(PairingError::Unaudited(point.step));
+    }
     Ok(points)
 }
 
+/// What correcting by audits adds to the variance of the mean over runs, in bits per byte: a point's correction weighs
+/// by its share of the rows, and is of as many positions to the byte as its rows have.
+fn variance_of_audits(runs: &[&Evidence], measured: Measured) -> Result<f64, PairingError> {
+    let mut variance = 0.0;
+    for run in runs {
+        let points = points(run, measured)?;
+        let rows: usize = points.iter().map(|point| point.row_bytes.len()).sum();
+        let positions = f64::from(run.task.budget.sequence);
+        for point in points.iter().filter(|point| !point.audits.is_empty()) {
+            let per_byte: f64 = point.row_bytes.iter().map(|bytes| positions / f64::from(*bytes)).sum();
+            let weight = per_byte / rows as f64;
+            variance += weight * weight * point.audit_variance();
+        }
+    }
+    let runs = runs.len() as f64;
+    let variance = variance / (runs * runs);
+    if variance.is_finite() { Ok(variance) } else { Err(PairingError::Overflow) }
+}
+
 fn rates(run: &Evidence, measured: Measured) -> Result<Rates, PairingError> {
-    let rates = points(run, measured)?.iter().enumerate().map(|(index, point)| {
+    let rates = points(run, measured)?.into_iter().enumerate().map(|(index, point)| {
         let rates = point.row_bits_per_byte();
         let whole = rates.len() == point.row_bytes.len() && rates.len() == point.row_bits.len();
         if whole { Ok(rates) } else { Err(PairingError::Malformed(index)) }
@@ -205,6 +243,7 @@ fn estimate(points: &[Vec<f64>]) -> Result<Estimate, PairingError> {
 mod tests {
     use super::*;
     use crate::score::fixture::{run, with_points};
+    use prism_core::evidence::Audit;
     use proptest::prelude::*;
 
     #[test]
@@ -262,6 +301,55 @@ mod tests {
         assert_eq!(compare(|r| r.points[1].row_bytes[0] += 1), bytes);
         assert_eq!(compare(|r| r.points.clear()), PairingError::Empty("during training"));
         assert_eq!(compare(|r| r.points[0].row_bits.truncate(1)), PairingError::Malformed(0));
+    }
+
+    #[test]
+    fn points_before_the_window_do_not_count() {
+        let at = |early: f64| with_points(&run("any"), &[&[early, early], &[4.0, 6.0]]);
+        let (mut good, mut bad) = (at(1.0), at(9.0));
+        for run in [&mut good, &mut bad] {
+            run.task.measuring.counts_from = 25;
+        }
+        assert_eq!(mean_bits_per_byte(&good, Measured::Prequential).unwrap().mean.get(), 5.0);
+        assert_eq!(paired_difference(&good, &bad, Measured::Prequential).unwrap().mean, Finite::ZERO);
+        good.task.measuring.counts_from = 26;
+        assert_eq!(mean_bits_per_byte(&good, Measured::Prequential), Err(PairingError::Empty("during training")));
+    }
+
+    /// Two points of two rows of 8 bytes and 32 positions; the second's audits differ by ±1 bit a position.
+    #[test]
+    fn the_scatter_of_audits_is_part_of_the_error() {
+        let finite = |value| Finite::new(value).unwrap();
+        let audit = |audited| Audit { row: 0, position: 0, claimed: finite(2.0), audited: finite(audited) };
+        let base = with_points(&run("any"), &[&[4.0, 4.0], &[4.0, 4.0]]);
+        let mut audited = base.clone();
+        audited.points[0].audits = vec![audit(2.0); 4];
+        audited.points[1].audits = vec![audit(3.0), audit(1.0), audit(3.0), audit(1.0)];
+        // Variance 4/16 a position, 4 positions a byte, half of the rows: 0.25 · 4² · 0.5².
+        let error = |a, b| paired_difference(a, b, Measured::Prequential).unwrap().standard_error.get();
+        assert_eq!(error(&base, &base), 0.0);
+        assert!((error(&audited, &base) - 1.0).abs() < 1e-12);
+        assert!((error(&audited, &audited) - 2f64.sqrt()).abs() < 1e-12);
+        assert!(
+            (mean_bits_per_byte(&audited, Measured::Prequential).unwrap().standard_error.get() - 1.0).abs() < 1e-12
+        );
+        let all = paired_over_seeds(&[&audited, &audited], &[&base], Measured::Prequential, Finite::ZERO).unwrap();
+        assert!((all.standard_error.get() - 0.5f64.sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn claims_of_a_guest_that_nobody_checked_count_for_nothing() {
+        let base = run("any");
+        let mut guest = base.clone();
+        guest.task.subject = Subject::Guest { bundle: base.task.policy, recipe: None };
+        let pair = |guest: &Evidence| paired_difference(guest, &base, Measured::Prequential);
+        assert_eq!(pair(&guest), Err(PairingError::Unaudited(0)));
+        let confirmed = Audit { row: 0, position: 0, claimed: Finite::ONE, audited: Finite::ONE };
+        for point in &mut guest.points {
+            point.audits = vec![confirmed];
+        }
+        assert_eq!(pair(&guest).unwrap().mean, Finite::ZERO);
+        assert_eq!(paired_difference(&guest, &base, Measured::HeldOut), Err(PairingError::Unaudited(125)));
     }
 
     #[test]

@@ -60,6 +60,7 @@ fn task(seed: &str) -> TrainTask {
         data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
         measuring: MeasuringPlan {
             points: vec![0],
+            counts_from: 0,
             rows: 2,
             audits: vec![0],
             held_out_rows: 0,

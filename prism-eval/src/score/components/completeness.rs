@@ -1,12 +1,14 @@
 //! Whether a run left everything that its plan asks for.
 use super::{Pair, Read, reading};
-use prism_core::{Evidence, evidence::Witness};
+use prism_core::{Evidence, evidence::Witness, plan::Subject};
 
 /// One half of the fraction of what was asked for that is there: every planned point, every planned row at each of
-/// them, the held-out rows, and a host-witnessed curve. It can only lose.
+/// them, the held-out rows, and a host-witnessed curve, which a guest cannot leave and is not asked for. It can only
+/// lose.
 pub(in crate::score) fn completeness(pair: &Pair<'_>) -> Read {
     let (subject, _) = pair.heads()?;
-    let there = parts(subject);
+    let guest = matches!(subject.task.subject, Subject::Guest { .. });
+    let there: Vec<bool> = parts(subject).into_iter().take(if guest { 3 } else { 4 }).collect();
     reading(0.5 * there.iter().filter(|part| **part).count() as f64 / there.len() as f64, 0.0)
 }
 
