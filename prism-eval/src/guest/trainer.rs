@@ -1,0 +1,115 @@
+//! The guest trainer: opens a bundle of Python by digest, and lets a guest play it.
+use super::{Assignment, GuestBundle, GuestPlayer, GuestSettings, Pool};
+use crate::{
+    data::{Corpus, Dealer},
+    measure,
+    recipe::Recipe,
+};
+use async_trait::async_trait;
+use futures::future::{Either, select};
+use prism_core::{
+    Error, Evidence, Fault, Kind, Result, Sandbox, TrainTask, Trainer,
+    artifacts::ArtifactsExt,
+    plan::Subject,
+    trainer::{Surroundings, TrainerInfo},
+};
+use std::{pin::pin, sync::Arc};
+
+/// Most bytes of a bundle's document that are read.
+const MAX_BUNDLE: u64 = 16 << 20;
+/// Most bytes of a canonical recipe that are read.
+const MAX_RECIPE: u64 = 64 << 10;
+
+/// Trains bundles of Python, each in a sandbox of its own, audited by others.
+#[derive(Debug)]
+pub struct GuestTrainer {
+    pool: Arc<Pool>,
+    corpus: Arc<Corpus>,
+    sandbox: String,
+}
+
+impl GuestTrainer {
+    /// A trainer over one dataset. Its pool of sandboxes begins to fill on the runtime of the caller.
+    ///
+    /// # Errors
+    /// As [`Pool::new`].
+    pub fn new(sandbox: Arc<dyn Sandbox>, corpus: Arc<Corpus>, settings: GuestSettings) -> Result<Self> {
+        let name = sandbox.name().to_owned();
+        Ok(Self { pool: Arc::new(Pool::new(sandbox, settings)?), corpus, sandbox: name })
+    }
+
+    async fn open(&self, task: &TrainTask, around: &Surroundings) -> Result<Assignment> {
+        let Subject::Guest { bundle, recipe } = task.subject else {
+            let text = "guest trainer takes bundles of Python only";
+            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
+        };
+        let bytes = around.artifacts.read(bundle, MAX_BUNDLE).await?;
+        let bundle: GuestBundle = serde_json::from_slice(&bytes).map_err(foreign)?;
+        let recipe = match recipe {
+            Some(recipe) => {
+                let bytes = around.artifacts.read(recipe, MAX_RECIPE).await?;
+                Some(Recipe::from_canonical_bytes(&bytes).map_err(foreign)?)
+            }
+            None => None,
+        };
+        Assignment::new(task, &bundle, recipe, around.attempt)
+    }
+}
+
+/// This program wrote the document, under the same bounds.
+fn foreign(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(Kind::Corrupt, Fault::Validator, "document of the task is not one of this version").because(error)
+}
+
+#[async_trait]
+impl Trainer for GuestTrainer {
+    fn info(&self) -> TrainerInfo {
+        let gpus = &self.pool.settings().gpus;
+        TrainerInfo {
+            name: "guest".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            native: false,
+            guest: true,
+            devices: if gpus.is_empty() { vec!["cpu".into()] } else { gpus.clone() },
+            same_bits: gpus.is_empty(),
+        }
+    }
+
+    async fn train(&self, task: &TrainTask, around: &Surroundings) -> Result<Evidence> {
+        if around.resume.is_some() {
+            let text = "guest trainer starts every run anew";
+            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
+        }
+        measure::plan::check(task)?;
+        let mut rows = Dealer::new(&self.corpus, task)?;
+        let assignment = self.open(task, around).await?;
+        let runtime = &self.pool.settings().runtime;
+        let engine = format!(
+            "guest/{} python/{} torch/{} {}",
+            env!("CARGO_PKG_VERSION"),
+            runtime.python_version,
+            runtime.torch_version,
+            self.sandbox
+        );
+        let build = GuestPlayer::build(Arc::clone(&self.pool), assignment);
+        let built = match select(pin!(build), around.cancel.cancelled()).await {
+            Either::Left((built, _)) => built,
+            Either::Right(_) => Err(Error::new(Kind::Cancelled, Fault::Policy, "run was cancelled")),
+        };
+        let (mut evidence, device) = match built {
+            Ok(player) => {
+                let (device, parameters) = (player.welcome().device.clone(), player.reported_parameters());
+                let mut evidence = measure::run(Box::new(player), task, &mut rows, around).await?;
+                evidence.counters.insert("guest_reported_parameters".into(), parameters);
+                (evidence, device)
+            }
+            Err(error) => {
+                let outcome = measure::run::failed(error)?;
+                (Evidence { outcome, ..measure::run::blank(task) }, "cpu".to_owned())
+            }
+        };
+        evidence.engine = engine;
+        evidence.device = if device == "cpu" { format!("cpu/{}", std::env::consts::ARCH) } else { device };
+        Ok(evidence)
+    }
+}
