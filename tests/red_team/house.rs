@@ -57,8 +57,8 @@ fn policy() -> PrismPolicy {
         steps: 96,
         batch: 16,
         sequence: 64,
-        wall_millis: 60_000,
-        cpu_millis: 120_000,
+        wall_millis: 300_000,
+        cpu_millis: 300_000,
         points: 4,
         rows: 32,
         audits: 32,
@@ -127,7 +127,9 @@ impl House {
         let architecture = Architecture::Code(self.keep(part("honest"), None).await);
         let entrant = Entrant { kind, architecture, training: None };
         let mut measured = self.measure(&entrant).await;
-        let tuned = tuned_reference(&measured.runs).expect("honest bundle completes").task.clone();
+        let outcomes = || measured.runs.iter().map(|run| run.outcome.clone()).collect::<Vec<_>>();
+        let tuned = tuned_reference(&measured.runs).unwrap_or_else(|| panic!("honest bundle: {:?}", outcomes()));
+        let tuned = tuned.task.clone();
         for task in plan_of_work(&self.policy.plan, &tuned) {
             measured.runs.push(self.run(&task).await);
         }
