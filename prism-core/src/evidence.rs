@@ -17,6 +17,7 @@ pub enum Witness {
 }
 
 /// One audited position: what the player claimed, and what a fresh auditor's logits say. The host computed `audited`.
+/// Where a model is measured by beginnings of rows alone nothing is claimed, and both are the auditor's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
     /// Row within the point.

@@ -90,6 +90,39 @@ mod tests {
         assert_eq!(root.stream("rows").draws().next_u64(), rows.draws().next_u64());
     }
 
+    /// Whoever holds the guest's seed can derive from it alone. Nothing below it is anything that the host draws from.
+    #[test]
+    fn no_stream_of_a_run_or_its_cohort_follows_from_the_seed_that_a_guest_is_given() {
+        let names = [
+            "rows",
+            "held_out",
+            "points",
+            "alphabet",
+            "documents",
+            "audits",
+            "run",
+            "run/repeat/1",
+            "init",
+            "guest",
+            "weight/0",
+            "secret",
+        ];
+        let children =
+            |of: &[Seed]| -> Vec<Seed> { of.iter().flat_map(|s| names.map(|name| s.stream(name))).collect() };
+        let cohort = Seed::of("test", &[b"cohort"]);
+        let run = cohort.stream("run");
+        let guest = run.stream("guest");
+        let (first, second) = (children(&[guest]), children(&children(&[guest])));
+        let known: std::collections::BTreeSet<_> = [guest].iter().chain(&first).chain(&second).map(|s| s.0).collect();
+        assert_eq!(known.len(), 1 + 12 + 144);
+        let secret = children(&[cohort, run]).into_iter().chain([cohort, run]).filter(|seed| *seed != guest);
+        assert!(secret.into_iter().all(|seed| !known.contains(&seed.0)));
+        let mut draws = guest.draws();
+        let drawn: Vec<u64> = (0..64).map(|_| draws.next_u64()).collect();
+        let others = [cohort, run].map(|seed| seed.draws().next_u64());
+        assert!(others.iter().all(|word| !drawn.contains(word)));
+    }
+
     #[test]
     fn below_reaches_every_index_and_nothing_else() {
         let mut draws = Seed::of("test", &[]).draws();

@@ -4,10 +4,12 @@ use crate::{
     bundle::{Bundle, BundleError},
     graph::{self, Context, GraphError, Limits, ResolvedGraph},
     recipe::{Recipe, RecipeError},
+    review::{PythonError, Review},
 };
 use prism_core::{
-    Error, FamilyId,
+    Error, FamilyId, Fault, Kind,
     manifest::{Component, Manifest},
+    reviewer::Finding,
     submission::SubmissionKind,
 };
 
@@ -34,16 +36,24 @@ pub enum ExaminationError {
         /// What is wrong.
         source: RecipeError,
     },
+    /// The Python of the bundle.
+    #[error(transparent)]
+    Python(#[from] PythonError),
+    /// Something in the Python that no model, recipe or checkpoint needs.
+    #[error("{}:{}: {}", .0.file, .0.line, .0.text)]
+    Finding(Finding),
 }
 
 impl ExaminationError {
     /// The stable name of the rule that was broken, for HTTP bodies and reviews.
     #[must_use]
-    pub fn rule(&self) -> &'static str {
+    pub fn rule(&self) -> &str {
         match self {
             Self::Bundle(error) => error.rule(),
             Self::Graph { source, .. } => source.rule(),
             Self::Recipe { source, .. } => source.rule(),
+            Self::Python(error) => error.rule(),
+            Self::Finding(finding) => &finding.rule,
         }
     }
 }
@@ -55,6 +65,10 @@ impl From<ExaminationError> for Error {
             ExaminationError::Bundle(error) => return error.into(),
             ExaminationError::Graph { source, .. } => source.into(),
             ExaminationError::Recipe { source, .. } => source.into(),
+            ExaminationError::Python(error) => return error.into(),
+            ExaminationError::Finding(finding) => {
+                return Error::new(Kind::Refused, Fault::Miner, format!("{}: {place}", finding.rule));
+            }
         };
         Error::new(inner.kind(), inner.fault(), place)
     }
@@ -80,7 +94,7 @@ pub enum Content {
         recipe: Option<Recipe>,
     },
     /// Code: needs a sandbox.
-    Python,
+    Python(Box<Review>),
 }
 
 impl Examination {
@@ -90,7 +104,15 @@ impl Examination {
     /// The first rule broken, with its place.
     pub fn of(archive: &[u8], context: &Context, limits: &Limits) -> Result<Self, ExaminationError> {
         let bundle = Bundle::read(archive)?;
-        let content = if bundle.is_native() { declared(&bundle, context, limits)? } else { Content::Python };
+        let content = if bundle.is_native() {
+            declared(&bundle, context, limits)?
+        } else {
+            let review = Review::of(&bundle, limits.source_bytes)?;
+            if let Some(finding) = review.proof() {
+                return Err(ExaminationError::Finding(finding.clone()));
+            }
+            Content::Python(Box::new(review))
+        };
         Ok(Self { bundle, content })
     }
 
@@ -112,12 +134,12 @@ impl Examination {
         self.manifest().architecture_id.as_deref()
     }
 
-    /// The family of the architecture that it brings, if that is declared.
+    /// The family of the architecture that it brings.
     #[must_use]
     pub fn family(&self) -> Option<FamilyId> {
         match &self.content {
-            Content::Native { graph: Some(graph), .. } => Some(graph::family(graph)),
-            _ => None,
+            Content::Native { graph, .. } => graph.as_ref().map(graph::family),
+            Content::Python(review) => review.family,
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod plan_of_runs;
 pub mod player;
 pub mod policy;
 pub mod recipe;
+pub mod review;
 pub mod reward;
 pub mod sandbox;
 pub mod score;

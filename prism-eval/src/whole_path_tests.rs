@@ -135,7 +135,16 @@ fn muon() -> Recipe {
 #[test]
 fn better_work_is_paid_once_and_its_copy_and_the_baseline_nothing() {
     let rates = [1.0, 3.0].map(|rate| Finite::new(rate).unwrap()).to_vec();
-    let plan = PlanPolicy { steps: 60, batch: 8, points: 3, rows: 16, held_out_rows: 16, rates, ..PlanPolicy::smoke() };
+    let plan = PlanPolicy {
+        steps: 60,
+        batch: 8,
+        points: 3,
+        rows: 16,
+        audits: 16,
+        held_out_rows: 16,
+        rates,
+        ..PlanPolicy::smoke()
+    };
     let mut house = House::new(PrismPolicy { plan, ..PrismPolicy::smoke() });
     let only = SubmissionKind::ArchitectureOnly;
     let baseline = house.measure(0, only, &spec("gpt"), None);

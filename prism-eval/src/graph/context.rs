@@ -92,7 +92,11 @@ impl Context {
     }
 }
 
-/// Bounds on a resolved architecture, checked before anything of it is allocated.
+/// Most bytes, compressed, of what a guest receives of a bundle of Python: what a table smuggled in its source can hold.
+/// Only what is learnt after five hundred times as many tokens counts, so the two are set together.
+pub const MAX_SOURCE_BYTES: u64 = 24 * 1024;
+
+/// Bounds on a submission, checked before anything of it is allocated or run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Most parameters.
@@ -109,6 +113,8 @@ pub struct Limits {
     pub peak_bytes: u64,
     /// Rows per step that the estimate of memory is made for.
     pub batch: u32,
+    /// Most bytes, compressed, of what a guest receives of a bundle of Python.
+    pub source_bytes: u64,
 }
 
 impl Default for Limits {
@@ -122,6 +128,7 @@ impl Default for Limits {
             flops_per_token: 2_000_000_000_000,
             peak_bytes: 16 << 30,
             batch: 4,
+            source_bytes: MAX_SOURCE_BYTES,
         }
     }
 }

@@ -22,7 +22,7 @@ mod weights;
 pub use architecture::ArchitectureGraph;
 pub use canonical::{MAX_CANONICAL_BYTES, family};
 pub(crate) use check::ahead;
-pub use context::{Context, Limits};
+pub use context::{Context, Limits, MAX_SOURCE_BYTES};
 pub use cost::{flops_per_token, layers, parameters, peak_bytes};
 pub use error::{GraphError, Place};
 pub use mermaid::mermaid;

@@ -15,7 +15,7 @@ pub mod settings;
 mod spool;
 pub mod trainer;
 
-pub use bundle::{GuestBundle, GuestPart};
+pub use bundle::{GuestBundle, GuestBundleError, GuestPart, GuestParts};
 pub use player::{Assignment, GuestPlayer};
 pub use pool::Pool;
 pub use runtime::Runtime;

@@ -289,11 +289,10 @@ impl Player for GuestPlayer {
 
     async fn spent(&mut self) -> Result<Work> {
         let usage = self.line.usage().await?;
-        if usage.peak_memory > self.assignment.peak_memory {
-            let text = format!(
-                "run used {} bytes of memory, its budget is {}",
-                usage.peak_memory, self.assignment.peak_memory
-            );
+        // Beyond what Python and PyTorch took before the bundle was there.
+        let memory = usage.peak_memory.saturating_sub(self.line.before().peak_memory);
+        if memory > self.assignment.peak_memory {
+            let text = format!("run used {memory} bytes of memory, its budget is {}", self.assignment.peak_memory);
             return Err(Error::new(ErrorKind::Limit, Fault::Miner, text));
         }
         let exclusive = !self.pool.settings().gpus.is_empty();

@@ -1,5 +1,5 @@
 //! The guest trainer: opens a bundle of Python by digest, and lets a guest play it.
-use super::{Assignment, GuestBundle, GuestPlayer, GuestSettings, Pool};
+use super::{Assignment, GuestBundle, GuestPlayer, GuestSettings, Pool, bundle::MAX_CANONICAL_BYTES};
 use crate::{
     data::{Corpus, Dealer},
     measure,
@@ -15,8 +15,6 @@ use prism_core::{
 };
 use std::{pin::pin, sync::Arc};
 
-/// Most bytes of a bundle's document that are read.
-const MAX_BUNDLE: u64 = 16 << 20;
 /// Most bytes of a canonical recipe that are read.
 const MAX_RECIPE: u64 = 64 << 10;
 
@@ -43,8 +41,8 @@ impl GuestTrainer {
             let text = "guest trainer takes bundles of Python only";
             return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
         };
-        let bytes = around.artifacts.read(bundle, MAX_BUNDLE).await?;
-        let bundle: GuestBundle = serde_json::from_slice(&bytes).map_err(foreign)?;
+        let bytes = around.artifacts.read(bundle, MAX_CANONICAL_BYTES as u64).await?;
+        let bundle = GuestBundle::from_canonical_bytes(&bytes)?;
         let recipe = match recipe {
             Some(recipe) => {
                 let bytes = around.artifacts.read(recipe, MAX_RECIPE).await?;

@@ -199,6 +199,7 @@ pub(super) fn judge(audits: &[Audit], so_far: &mut Gap, alarm_bits: Finite) -> R
 mod tests {
     use super::*;
     use crate::{data::fixture::stand_in, measure::tasks::task};
+    use prism_core::evidence::{Estimate, Point};
     use proptest::prelude::*;
 
     fn finite(value: f64) -> Finite {
@@ -216,7 +217,8 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(12))]
-        /// Whatever is claimed, the mean over many draws of cuts and audited rows is the auditor's own.
+        /// Whatever is claimed, the mean over many draws of cuts and audited rows is the auditor's own, and the variance
+        /// that a point tells of is not too small.
         #[test]
         fn the_corrected_mean_is_unbiased_whatever_is_claimed(
             claims in prop::collection::vec(0.0f32..9.0, 6 * 32),
@@ -230,14 +232,22 @@ mod tests {
             let claimed = claims.values.iter().map(|nats| f64::from(*nats)).sum::<f64>() / LN_2 / 192.0;
             let expected = truth.iter().sum::<f64>() / 192.0;
             let mut draws = Seed::of("test", &[b"cuts"]).draws();
+            let mut told = 0.0;
             let estimates: Vec<f64> = (0..4000).map(|_| {
                 let cuts = Disguise::of(&deal, &dealer, &mut draws).unwrap().cuts;
-                let audited: Vec<f64> = cuts.iter().enumerate().map(|(row, cut)| truth[row * 32 + *cut as usize]).collect();
-                claimed + correction(&compare(&claims, &cuts, &audited, count, &mut draws).unwrap())
+                let audited: Vec<f64> =
+                    cuts.iter().enumerate().map(|(row, cut)| truth[row * 32 + *cut as usize]).collect();
+                let audits = compare(&claims, &cuts, &audited, count, &mut draws).unwrap();
+                let estimate = claimed + correction(&audits);
+                let point = Point { step: 0, tokens: 0, row_bits: vec![], row_bytes: vec![], audits };
+                told += point.audit_variance() / 4000.0;
+                estimate
             }).collect();
-            let estimate = prism_core::evidence::Estimate::of(&estimates).unwrap();
+            let estimate = Estimate::of(&estimates).unwrap();
             let (mean, error) = (estimate.mean.get(), estimate.standard_error.get());
             prop_assert!((mean - expected).abs() < 5.0 * error, "{} for {}, error {}", mean, expected, error);
+            let scatter = error * error * 4000.0;
+            prop_assert!(told > 0.9 * scatter, "variance {} told, {} there", told, scatter);
         }
     }
 

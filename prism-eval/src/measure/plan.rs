@@ -246,7 +246,7 @@ mod tests {
         task.measuring = half;
         task.budget.tokens = 128_000;
         assert_eq!((check(&task), check_audits(&task)), (Ok(()), Ok(())));
-        task.measuring.counts_from = 200;
+        task.measuring.counts_from = 100;
         assert_eq!(check_audits(&task), Err(PlanError::Unaudited { point: 1 }));
     }
 

@@ -54,8 +54,10 @@ pub async fn run(
     if let Ok(work) = spent(player.as_mut(), &meter).await {
         evidence.work = work;
     }
-    evidence.counters.insert("audit_cpu_millis".to_owned(), meter.audited.cpu_millis);
-    evidence.counters.insert("audit_gpu_millis".to_owned(), meter.audited.gpu_millis);
+    if !player.trusted() {
+        evidence.counters.insert("audit_cpu_millis".to_owned(), meter.audited.cpu_millis);
+        evidence.counters.insert("audit_gpu_millis".to_owned(), meter.audited.gpu_millis);
+    }
     player.finish().await?;
     Ok(evidence)
 }
@@ -117,7 +119,10 @@ async fn play(
             verdict?;
         }
         let batch = rows.training(budget.batch);
-        let report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        let mut report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        for _ in 1..task.role.inner_steps() {
+            report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
+        }
         tokens += u64::from(budget.batch) * u64::from(budget.sequence);
         record(evidence, step + 1, report, &batch, player.trusted());
         evidence.counters.insert("tokens".to_owned(), tokens);
@@ -163,12 +168,14 @@ impl Limits<'_> {
         if cancel.is_cancelled() {
             return Err(cancelled());
         }
-        let budget = &self.task.budget;
-        if self.started.elapsed() > Duration::from_millis(budget.wall_millis) {
-            return over(format!("run took longer than its {} ms", budget.wall_millis));
+        // The time of a budget is that of one step per batch.
+        let times = |millis: u64| millis.saturating_mul(u64::from(self.task.role.inner_steps()));
+        let (wall, processor) = (times(self.task.budget.wall_millis), times(self.task.budget.cpu_millis));
+        if self.started.elapsed() > Duration::from_millis(wall) {
+            return over(format!("run took longer than its {wall} ms"));
         }
-        if spent(player, meter).await?.cpu_millis > budget.cpu_millis {
-            return over(format!("run used more than its {} ms of processor time", budget.cpu_millis));
+        if spent(player, meter).await?.cpu_millis > processor {
+            return over(format!("run used more than its {processor} ms of processor time"));
         }
         Ok(())
     }
@@ -354,6 +361,25 @@ mod tests {
         assert_eq!((error.kind(), error.fault()), (Kind::Unsupported, Fault::Validator));
         let error = play_with(untrusted(), |task| task.measuring.audits[1] = 0, &around()).unwrap_err();
         assert_eq!((error.kind(), error.fault()), (Kind::Invalid, Fault::Validator));
+    }
+
+    #[test]
+    fn a_run_may_move_between_threads() {
+        fn sends<T: Send>(_: &T) {}
+        let corpus = stand_in().unwrap();
+        let task = task(&corpus);
+        let (mut dealer, around) = (Dealer::new(&corpus, &task).unwrap(), around());
+        sends(&run(Box::new(scripted()), &task, &mut dealer, &around));
+    }
+
+    #[test]
+    fn predictions_before_training_that_are_too_good_end_the_run() {
+        // 2.5 bits a position, of 8.
+        let evidence = play_with(Scripted { claim: 1.733, ..scripted() }, |_| {}, &around()).unwrap();
+        assert_eq!((class(&evidence), evidence.points.len()), (Some(FailureClass::MinerCode), 1));
+        // Frequencies of bytes alone are 4.3 bits.
+        let evidence = play_with(Scripted { claim: 2.98, ..scripted() }, |_| {}, &around()).unwrap();
+        assert_eq!(class(&evidence), None);
     }
 
     #[test]

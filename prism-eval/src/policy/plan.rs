@@ -1,6 +1,6 @@
 //! What is run.
 use super::error::PolicyError;
-use crate::graph::{Context, Limits};
+use crate::graph::{Context, Limits, MAX_SOURCE_BYTES};
 use prism_core::{Digest, Finite, plan::Budget};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,8 @@ pub struct PlanPolicy {
     pub max_parameters: u64,
     /// Most floating-point operations per trained token that an architecture may take.
     pub max_flops_per_token: u64,
+    /// Most bytes, compressed, of what a guest receives of a bundle of Python.
+    pub max_source_bytes: u64,
 }
 
 impl Default for PlanPolicy {
@@ -72,6 +74,7 @@ impl Default for PlanPolicy {
             max_layers: 96,
             max_parameters: 150_000_000,
             max_flops_per_token: 10_000_000_000,
+            max_source_bytes: MAX_SOURCE_BYTES,
         }
     }
 }
@@ -127,6 +130,7 @@ impl PlanPolicy {
             (self.wall_millis > 0 && self.cpu_millis > 0 && self.peak_memory > 0, "limits must be above zero"),
             (self.max_layers > 0 && self.max_parameters > 0, "max_layers and max_parameters must be above zero"),
             (self.max_flops_per_token > 0, "max_flops_per_token must be above zero"),
+            (self.max_source_bytes > 0, "max_source_bytes must be above zero"),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(PolicyError::Plan(rule)),
@@ -173,6 +177,7 @@ impl PlanPolicy {
             flops_per_token: self.max_flops_per_token,
             peak_bytes: self.peak_memory,
             batch: self.batch,
+            source_bytes: self.max_source_bytes,
             ..Limits::default()
         }
     }

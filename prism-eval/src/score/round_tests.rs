@@ -5,8 +5,9 @@ use super::{
     prequential,
 };
 use prism_core::{
-    Block, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer, SubmissionId,
-    evidence::{Point, RunOutcome, Series, Witness},
+    Block, Digest, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer, SubmissionId,
+    evidence::{Audit, Point, RunOutcome, Series, Witness, Work},
+    plan::Subject,
     score::Track,
     scorer::{Candidate, Round},
     submission::{FailureClass, Precedence, SubmissionKind},
@@ -127,6 +128,50 @@ fn a_title_holder_in_the_round_is_no_baseline() {
     let holder = Entry { incumbent: true, ..better("holder", "held", 0.5) };
     let card = &score(&[better("better", "new", 0.125)], &[gpt(), holder], &UNCONFIRMED)[0];
     assert!(near(advantage(card, Track::Architecture), 0.1));
+}
+
+/// The same runs as a guest's: every point audited and confirmed, what it says of itself marked as its own.
+fn of_python(entry: &Entry) -> Entry {
+    let mut guest = entry.clone();
+    let confirmed = Audit { row: 0, position: 0, claimed: Finite::ONE, audited: Finite::ONE };
+    for run in &mut guest.runs {
+        run.task.subject = Subject::Guest { bundle: Digest::of(b"bundle"), recipe: Some(Digest::of(b"recipe")) };
+        run.work = Work { cpu_millis: 1000, gpu_millis: 0 };
+        run.counters = [("snapshot_bytes".to_owned(), 4000)].into();
+        for point in run.points.iter_mut().chain(&mut run.held_out) {
+            point.audits = vec![confirmed; 4];
+        }
+        for series in run.series.values_mut() {
+            series.witness = Witness::Guest;
+        }
+    }
+    guest
+}
+
+#[test]
+fn a_guest_is_scored_from_what_the_host_saw_alone() {
+    let python = Entry { family: 7, ..of_python(&gpt()) };
+    let baselines = [gpt(), Entry { name: "python gpt", ..python }];
+    let guest = of_python(&better("guest", "new", 0.125));
+    let card = &score(std::slice::from_ref(&guest), &baselines, &UNCONFIRMED)[0];
+    let track = &card.tracks[&Track::Architecture];
+    assert!(near(advantage(card, Track::Architecture), 0.1), "{card:?}");
+    assert!(!track.components.contains_key("diagnostics_health"));
+    let shares: f64 = track.components.values().map(|component| component.share.get()).sum();
+    assert!((shares - 1.0).abs() < 1e-9, "what the host did not see goes to the rest");
+    assert!(card.reasons.iter().any(|reason| reason.contains("diagnostics_health is not measured")));
+    let mut boasting = guest.clone();
+    for series in boasting.runs.iter_mut().flat_map(|run| run.series.values_mut()) {
+        series.values.fill(Finite::ZERO);
+    }
+    let mut silent = guest.clone();
+    silent.runs.iter_mut().for_each(|run| run.series.clear());
+    for other in [boasting, silent] {
+        assert_eq!(&score(&[other], &baselines, &UNCONFIRMED)[0], card);
+    }
+    let mut unaudited = guest;
+    unaudited.runs.iter_mut().for_each(|run| run.points[4].audits.clear());
+    assert_eq!(score(&[unaudited], &baselines, &UNCONFIRMED)[0].total, None);
 }
 
 #[test]

@@ -247,11 +247,11 @@ pub enum RuntimeError {
     },
 }
 
+/// Why each was refused; of those that are not there only when none is.
 fn list(errors: &[RuntimeError]) -> String {
-    if errors.is_empty() {
-        return "none was looked at".to_owned();
-    }
-    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    let absent = |error: &&RuntimeError| matches!(error, RuntimeError::Command(CommandError::Start { .. }));
+    let there: Vec<_> = errors.iter().filter(|error| !absent(error)).map(ToString::to_string).collect();
+    if there.is_empty() { "none is installed".to_owned() } else { there.join("; ") }
 }
 
 impl RuntimeError {

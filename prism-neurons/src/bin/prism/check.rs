@@ -1,10 +1,15 @@
 //! `prism check`: what a validator says about a bundle before it measures anything.
 use clap::Args;
-use prism_core::{Error, Result};
+use prism_core::{
+    Error, Result,
+    reviewer::{Finding, Grade},
+};
 use prism_eval::{
-    examination::{Content, Examination},
+    bundle::Bundle,
+    examination::{Content, Examination, ExaminationError},
     graph,
     policy::PlanPolicy,
+    review::Review,
 };
 use prism_neurons::miner::{PackError, pack_folder};
 use serde_json::json;
@@ -30,18 +35,17 @@ impl Check {
     pub(crate) fn run(self) -> Result<()> {
         let plan = if self.smoke { PlanPolicy::smoke() } else { PlanPolicy::default() };
         let (context, limits) = (plan.context(VOCABULARY), plan.limits());
-        let examined = match pack_folder(&self.bundle) {
-            Ok(archive) => Examination::of(&archive, &context, &limits),
-            Err(PackError::Bundle(error)) => Err(error.into()),
+        let archive = match pack_folder(&self.bundle) {
+            Ok(archive) => archive,
+            Err(PackError::Bundle(error)) => return self.refuse(error.into(), &[]),
             Err(error) => return Err(error.into()),
         };
-        let examination = match examined {
+        let examination = match Examination::of(&archive, &context, &limits) {
             Ok(examination) => examination,
             Err(error) => {
-                if self.json {
-                    println!("{}", json!({ "accepted": false, "rule": error.rule(), "reason": error.to_string() }));
-                }
-                return Err(Error::from(error));
+                // One finding rejects; its author wants to see all of them.
+                let review = Bundle::read(&archive).ok().and_then(|bundle| Review::of(&bundle, u64::MAX).ok());
+                return self.refuse(error, &review.map(|review| review.findings).unwrap_or_default());
             }
         };
         let report = describe(&examination);
@@ -50,19 +54,47 @@ impl Check {
             return Ok(());
         }
         let lines = report.as_object().into_iter().flatten();
-        for (key, value) in lines.filter(|(_, value)| !value.is_null()) {
+        for (key, value) in lines.filter(|(key, value)| !value.is_null() && *key != "findings" && *key != "hooks") {
             println!("{key:<16} {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
         }
+        if let Content::Python(review) = &examination.content {
+            for hook in &review.hooks {
+                let unchecked = if hook.checked { "" } else { " (parameters unknown)" };
+                println!("{:<16} {}:{} {}{unchecked}", "hook", hook.file, hook.line, hook.name);
+            }
+            print_findings(&review.findings);
+        }
         Ok(())
+    }
+
+    fn refuse(&self, error: ExaminationError, findings: &[Finding]) -> Result<()> {
+        if self.json {
+            let (rule, reason) = (error.rule(), error.to_string());
+            println!("{}", json!({ "accepted": false, "rule": rule, "reason": reason, "findings": findings }));
+        } else {
+            print_findings(findings);
+        }
+        Err(Error::from(error))
+    }
+}
+
+fn print_findings(findings: &[Finding]) {
+    for Finding { rule, file, line, text, grade } in findings {
+        let grade = match grade {
+            Grade::Note => "note",
+            Grade::Suspicion => "suspicion",
+            Grade::Proof => "proof",
+        };
+        println!("{grade:<16} {file}:{line} {rule}: {text}");
     }
 }
 
 /// What is known of a bundle before anything of it runs, as one JSON object.
 pub(crate) fn describe(examination: &Examination) -> serde_json::Value {
     let kind = serde_json::to_value(examination.kind()).unwrap_or_default();
-    let (graph, recipe) = match &examination.content {
-        Content::Native { graph, recipe } => (graph.as_ref(), recipe.as_ref()),
-        Content::Python => (None, None),
+    let (graph, recipe, review) = match &examination.content {
+        Content::Native { graph, recipe } => (graph.as_ref(), recipe.as_ref(), None),
+        Content::Python(review) => (None, None, Some(review)),
     };
     json!({
         "accepted": true,
@@ -76,6 +108,10 @@ pub(crate) fn describe(examination: &Examination) -> serde_json::Value {
         "layers": graph.map(graph::layers),
         "flops_per_token": graph.map(graph::flops_per_token),
         "recipe": recipe.map(|recipe| recipe.digest().to_string()),
+        "variant": review.and_then(|review| review.variant).map(|variant| variant.to_string()),
+        "compressed_bytes": review.map(|review| review.mass),
+        "hooks": review.map(|review| &review.hooks),
+        "findings": review.map(|review| &review.findings),
         "note": (!examination.bundle.is_native()).then_some("a bundle of Python is held until a validator has a sandbox"),
     })
 }

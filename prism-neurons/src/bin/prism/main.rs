@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod eval;
 mod progress;
+mod runtime;
 mod smoke;
 mod submit;
 mod validator;
@@ -44,6 +45,8 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Set up or show the Python that guests run on.
+    Runtime(runtime::Runtime),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
     });

@@ -1,0 +1,615 @@
+//! Whose idea it is: the structure of what reaches `build_model`, without its names.
+//!
+//! From an entry point's hook on, every definition that it can reach in the bundle is written down in the order in which
+//! it is first mentioned. Own names become numbers: definitions over the whole, locals within their function, attributes
+//! of instances within their class. Names of other people's modules are written in full, however they were imported.
+//! Comments, formatting, annotations, docstrings, the order and the files of definitions leave no trace; literals,
+//! operators and whatever is called do.
+//!
+//! This names and attributes; it doesn't protect. Dead code and other spellings of the same mathematics change it, and
+//! no money hangs on that: increments are paid by measured advantage alone.
+use super::{
+    hooks::BUILD_MODEL,
+    sources::{Binding, Sources, imports},
+    syntax::{Kind, Module, Node, NodeId},
+};
+use prism_core::{Digest, FamilyId};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// Attributes that mean something to PyTorch or to Python, so that their names belong to the structure.
+const SPOKEN: [&str; 26] = [
+    "add_module",
+    "apply",
+    "backward",
+    "bias",
+    "buffers",
+    "children",
+    "data",
+    "eval",
+    "extra_repr",
+    "forward",
+    "grad",
+    "load_state_dict",
+    "modules",
+    "named_parameters",
+    "param_groups",
+    "parameters",
+    "register_buffer",
+    "register_parameter",
+    "requires_grad",
+    "reset_parameters",
+    "state",
+    "state_dict",
+    "step",
+    "train",
+    "training",
+    "weight",
+];
+/// Rounds in which statements at the top that mention a reached definition are looked for.
+const ROUNDS: usize = 8;
+
+/// The family of an architecture: what `build_model` of its entry point reaches.
+#[must_use]
+pub fn family(sources: &Sources, entrypoint: &str) -> FamilyId {
+    FamilyId::of_parts("prism/python/1", &[&structure(sources, entrypoint, entrypoint, &[BUILD_MODEL.name])])
+}
+
+/// What identifies a recipe: all that its hooks reach. `get_recipe` is the architecture's, the others the entry point's.
+#[must_use]
+pub fn variant(sources: &Sources, architecture: &str, entrypoint: &str, hooks: &[&str]) -> Digest {
+    Digest::of_parts("prism/python/variant/1", &[&structure(sources, architecture, entrypoint, hooks)])
+}
+
+/// Attributes that the bundle itself defines: fields and methods of its classes, and what it assigns.
+pub(super) fn own_attributes(sources: &Sources) -> BTreeSet<String> {
+    let mut own = BTreeSet::new();
+    for module in sources.modules() {
+        for (id, node) in module.nodes() {
+            match node.kind {
+                Kind::Attribute if node.stored => {
+                    own.insert(node.text.clone());
+                }
+                Kind::Class => own.extend(class_names(module, id)),
+                _ => {}
+            }
+        }
+    }
+    own.retain(|name| !is_spoken(name));
+    own
+}
+
+fn is_spoken(name: &str) -> bool {
+    name.starts_with("__") || SPOKEN.contains(&name)
+}
+
+/// Fields and methods in the body of a class.
+fn class_names(module: &Module, class: NodeId) -> Vec<String> {
+    let mut found = Vec::new();
+    for id in module.list(class, 2) {
+        let node = module.node(*id);
+        match node.kind {
+            Kind::Function | Kind::AsyncFunction => found.push(node.text.clone()),
+            Kind::Assign | Kind::AnnotatedAssign => {
+                let stored = module.below(module.child(*id, 0)).into_iter().map(|id| module.node(id));
+                found
+                    .extend(stored.filter(|node| node.kind == Kind::Name && node.stored).map(|node| node.text.clone()));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn structure(sources: &Sources, architecture: &str, entrypoint: &str, hooks: &[&str]) -> Vec<u8> {
+    let nodes = sources.modules().flat_map(Module::nodes).map(|(_, node)| node);
+    let parameters = nodes.filter(|node| node.kind == Kind::Parameter);
+    let mut writer = Writer {
+        sources,
+        entrypoint,
+        own: own_attributes(sources),
+        parameters: parameters.map(|node| node.text.as_str()).collect(),
+        definitions: BTreeMap::new(),
+        queue: VecDeque::new(),
+        attributes: BTreeMap::new(),
+        out: Vec::new(),
+    };
+    for hook in hooks {
+        let file = if *hook == "get_recipe" { architecture } else { entrypoint };
+        writer.token('H', hook);
+        let Some(module) = sources.module(file) else { continue };
+        match sources.binding(entrypoint, module, hook) {
+            Some(binding) => writer.definition(binding),
+            None => writer.token('-', ""),
+        }
+    }
+    writer.finish();
+    writer.out
+}
+
+type Place = (String, NodeId);
+
+struct Writer<'a> {
+    sources: &'a Sources,
+    entrypoint: &'a str,
+    own: BTreeSet<String>,
+    /// Parameters of all functions of the bundle.
+    parameters: BTreeSet<&'a str>,
+    definitions: BTreeMap<Place, usize>,
+    queue: VecDeque<(&'a Module, NodeId)>,
+    attributes: BTreeMap<String, usize>,
+    out: Vec<u8>,
+}
+
+/// The names of a function or a class, numbered as they are met.
+#[derive(Default)]
+struct Scope {
+    locals: BTreeSet<String>,
+    numbers: BTreeMap<String, usize>,
+    is_class: bool,
+    /// What the first parameter of a method is called.
+    instance: Option<String>,
+    /// Attributes of the instance, in a class.
+    attributes: BTreeMap<String, usize>,
+    /// Names in the body of the class.
+    members: BTreeSet<String>,
+}
+
+enum Step {
+    Visit(NodeId),
+    Leave,
+}
+
+impl<'a> Writer<'a> {
+    fn token(&mut self, tag: char, text: &str) {
+        self.out.push(tag as u8);
+        self.out.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        self.out.extend_from_slice(text.as_bytes());
+    }
+
+    fn number(&mut self, tag: char, number: usize) {
+        self.out.push(tag as u8);
+        self.out.extend_from_slice(&(number as u64).to_le_bytes());
+    }
+
+    /// Mentions a definition, which is written later when it is met for the first time.
+    fn definition(&mut self, binding: Binding<'a>) {
+        match binding {
+            Binding::Node(module, id) | Binding::Unknown(module, id) => {
+                let next = self.definitions.len();
+                let number = *self.definitions.entry((module.path().to_owned(), id)).or_insert_with(|| {
+                    self.queue.push_back((module, id));
+                    next
+                });
+                self.number('D', number);
+            }
+        }
+    }
+
+    /// Writes all that was mentioned, and the statements at the top of reached files that do something with it.
+    fn finish(&mut self) {
+        let mut done: BTreeSet<Place> = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            while let Some((module, id)) = self.queue.pop_front() {
+                self.number('=', self.definitions.get(&(module.path().to_owned(), id)).copied().unwrap_or_default());
+                self.tree(module, id);
+            }
+            let reached: BTreeSet<&String> = self.definitions.keys().map(|(path, _)| path).collect();
+            let modules: Vec<&Module> = reached.into_iter().filter_map(|path| self.sources.module(path)).collect();
+            let mut effects = Vec::new();
+            for module in modules {
+                for id in module.body() {
+                    let place = (module.path().to_owned(), *id);
+                    if is_effect(module, *id) && !done.contains(&place) && self.mentions(module, *id) {
+                        done.insert(place);
+                        effects.push((module, *id));
+                    }
+                }
+            }
+            if effects.is_empty() {
+                return;
+            }
+            // Files have no order of their own: that of what they define first does.
+            let first = |module: &Module| {
+                let own = self.definitions.iter().filter(|((path, _), _)| path == module.path());
+                own.map(|(_, number)| *number).min().unwrap_or(usize::MAX)
+            };
+            let mut keyed: Vec<(usize, &Module, NodeId)> =
+                effects.into_iter().map(|(module, id)| (first(module), module, id)).collect();
+            keyed.sort_by_key(|(first, ..)| *first);
+            for (_, module, id) in keyed {
+                self.token('!', "");
+                self.tree(module, id);
+            }
+        }
+    }
+
+    fn mentions(&self, module: &'a Module, statement: NodeId) -> bool {
+        module.below(statement).into_iter().any(|id| {
+            let node = module.node(id);
+            if node.kind != Kind::Name {
+                return false;
+            }
+            match self.sources.binding(self.entrypoint, module, &node.text) {
+                Some(Binding::Node(module, id) | Binding::Unknown(module, id)) => {
+                    self.definitions.contains_key(&(module.path().to_owned(), id))
+                }
+                None => false,
+            }
+        })
+    }
+
+    fn tree(&mut self, module: &'a Module, root: NodeId) {
+        let mut scopes = vec![Scope { locals: stored_names(module, root, true), ..Scope::default() }];
+        let imported = imported_names(module);
+        let mut open = vec![Step::Visit(root)];
+        while let Some(step) = open.pop() {
+            let Step::Visit(id) = step else {
+                scopes.pop();
+                continue;
+            };
+            let node = module.node(id);
+            match node.kind {
+                Kind::Name
+                    if scopes.last().is_some_and(|scope| scope.is_class && scope.members.contains(&node.text)) =>
+                {
+                    self.member(&node.text);
+                    continue;
+                }
+                Kind::Name => {
+                    self.name(module, &scopes, &imported, node);
+                    number_local(&mut scopes, &node.text, &mut self.out);
+                    continue;
+                }
+                Kind::Attribute => {
+                    if self.outside(module, &scopes, &imported, id) {
+                        continue;
+                    }
+                    self.number('k', node.kind as usize);
+                    self.attribute(module, &mut scopes, id);
+                    open.push(Step::Visit(module.child(id, 0)));
+                    continue;
+                }
+                Kind::Function | Kind::AsyncFunction | Kind::Lambda | Kind::Class => {
+                    self.number('k', node.kind as usize);
+                    self.scope(module, &mut scopes, &mut open, id);
+                    continue;
+                }
+                Kind::Call => {
+                    self.number('k', node.kind as usize);
+                    self.call(module, &scopes, &imported, &mut open, id);
+                    continue;
+                }
+                _ => {}
+            }
+            self.number('k', node.kind as usize);
+            match node.kind {
+                Kind::Parameter | Kind::Handler | Kind::PatternAs | Kind::PatternStar | Kind::PatternMapping => {
+                    number_local(&mut scopes, &node.text, &mut self.out);
+                }
+                // Within a bundle it is the place in a call that counts, written there.
+                Kind::Keyword => {}
+                _ => self.token('t', &node.text),
+            }
+            let children = kept(module, id);
+            self.number('n', children.len());
+            open.extend(children.into_iter().rev().map(Step::Visit));
+        }
+    }
+
+    /// A name that isn't local: a definition of the bundle, another module's, or a builtin.
+    fn name(&mut self, module: &'a Module, scopes: &[Scope], imported: &BTreeMap<String, String>, node: &Node) {
+        if is_local(scopes, &node.text) {
+            return;
+        }
+        match self.sources.binding(self.entrypoint, module, &node.text) {
+            Some(binding @ Binding::Node(..)) => self.definition(binding),
+            Some(binding @ Binding::Unknown(..)) if !imported.contains_key(&node.text) => self.definition(binding),
+            _ => match imported.get(&node.text) {
+                Some(path) => self.token('F', path),
+                None => self.token('B', &node.text),
+            },
+        }
+    }
+
+    /// A dotted name that begins with a module, if it is one: written in full, or as the definition that it leads to.
+    fn outside(
+        &mut self,
+        module: &'a Module,
+        scopes: &[Scope],
+        imported: &BTreeMap<String, String>,
+        id: NodeId,
+    ) -> bool {
+        let (mut at, mut path) = (id, Vec::new());
+        while module.node(at).kind == Kind::Attribute {
+            path.push(module.node(at).text.as_str());
+            at = module.child(at, 0);
+        }
+        let base = module.node(at);
+        if base.kind != Kind::Name || is_local(scopes, &base.text) {
+            return false;
+        }
+        let Some(first) = imported.get(&base.text) else { return false };
+        path.reverse();
+        let root = first.trim_start_matches('.').split('.').next().unwrap_or_default();
+        if !first.starts_with('.') && !self.sources.has_part(root) {
+            self.token('F', &format!("{first}.{}", path.join(".")));
+            return true;
+        }
+        // `package.module.Class.attribute`: the longest part that is a file, then its definition, then the rest.
+        for split in (0..path.len()).rev() {
+            let (modules, rest) = path.split_at(split);
+            let name = std::iter::once(first.as_str()).chain(modules.iter().copied()).collect::<Vec<_>>().join(".");
+            let Some((definition, rest)) = rest.split_first() else { continue };
+            let Some(file) = self.sources.module_of(self.entrypoint, module, &name) else { continue };
+            if let Some(binding) = self.sources.binding(self.entrypoint, file, definition) {
+                self.definition(binding);
+                for part in rest {
+                    self.member(part);
+                }
+                self.token('.', "");
+                return true;
+            }
+        }
+        false
+    }
+
+    /// An attribute of the bundle's own by its number, any other by its name.
+    fn member(&mut self, name: &str) {
+        if !self.own.contains(name) {
+            return self.token('a', name);
+        }
+        let next = self.attributes.len();
+        let number = *self.attributes.entry(name.to_owned()).or_insert(next);
+        self.number('A', number);
+    }
+
+    fn attribute(&mut self, module: &Module, scopes: &mut [Scope], id: NodeId) {
+        let (node, base) = (module.node(id), module.node(module.child(id, 0)));
+        let method = scopes.iter().rposition(|scope| scope.instance.is_some());
+        let on_instance = base.kind == Kind::Name
+            && method.and_then(|at| scopes.get(at)?.instance.as_deref()) == Some(base.text.as_str());
+        let class = method.and_then(|at| scopes.get_mut(at.checked_sub(1)?)).filter(|scope| scope.is_class);
+        match class {
+            Some(class) if on_instance && self.own.contains(&node.text) && !class.members.contains(&node.text) => {
+                let next = class.attributes.len();
+                let number = *class.attributes.entry(node.text.clone()).or_insert(next);
+                self.number('I', number);
+            }
+            _ => self.member(&node.text),
+        }
+    }
+
+    /// Enters a function, a lambda or a class.
+    fn scope(&mut self, module: &Module, scopes: &mut Vec<Scope>, open: &mut Vec<Step>, id: NodeId) {
+        let node = module.node(id);
+        let is_class = node.kind == Kind::Class;
+        let in_class = scopes.last().is_some_and(|scope| scope.is_class);
+        if in_class && !is_class && node.kind != Kind::Lambda {
+            self.member(&node.text);
+        } else {
+            number_local(scopes, &node.text, &mut self.out);
+        }
+        let mut scope = Scope { is_class, ..Scope::default() };
+        let children: Vec<NodeId> = if is_class {
+            scope.members = class_names(module, id).into_iter().collect();
+            vec![module.child(id, 0), module.child(id, 1)]
+        } else {
+            scope.locals = stored_names(module, id, false);
+            let parameters = module.child(id, if node.kind == Kind::Lambda { 0 } else { 1 });
+            let first = module.list(parameters, 0).iter().chain(module.list(parameters, 1)).next();
+            scope.instance = first.filter(|_| in_class).map(|id| module.node(*id).text.clone());
+            match node.kind {
+                Kind::Lambda => node.children.clone(),
+                // What a function returns by annotation is nothing to it.
+                _ => vec![module.child(id, 0), parameters, module.child(id, 3)],
+            }
+        };
+        open.push(Step::Leave);
+        if is_class {
+            let body = members(module, id);
+            self.number('n', body.len());
+            open.extend(body.into_iter().rev().map(Step::Visit));
+        }
+        open.extend(children.into_iter().rev().map(Step::Visit));
+        scopes.push(scope);
+    }
+
+    /// A call: keywords in an order of their own, those of the bundle's functions by their place.
+    fn call(
+        &mut self,
+        module: &'a Module,
+        scopes: &[Scope],
+        imported: &BTreeMap<String, String>,
+        open: &mut Vec<Step>,
+        id: NodeId,
+    ) {
+        let callee = module.child(id, 0);
+        let callee_node = module.node(callee);
+        let own = (callee_node.kind == Kind::Name && !is_local(scopes, &callee_node.text))
+            .then(|| self.sources.binding(self.entrypoint, module, &callee_node.text))
+            .flatten();
+        let places = match own {
+            Some(Binding::Node(module, id)) => parameter_names(module, id),
+            _ => Vec::new(),
+        };
+        let foreign = match callee_node.kind {
+            Kind::Name => imported.contains_key(&callee_node.text) && places.is_empty(),
+            Kind::Attribute => !self.own.contains(&callee_node.text),
+            _ => false,
+        };
+        let (keywords, mut arguments): (Vec<NodeId>, Vec<NodeId>) = module
+            .list(id, 1)
+            .iter()
+            .partition(|id| module.node(**id).kind == Kind::Keyword && !module.node(**id).text.is_empty());
+        let mut keyed: Vec<(usize, &str, NodeId)> = keywords
+            .into_iter()
+            .map(|id| {
+                let name = module.node(id).text.as_str();
+                match places.iter().position(|place| place == name) {
+                    Some(place) => (place, "", id),
+                    None if !foreign && self.parameters.contains(name) => (usize::MAX, "", id),
+                    None => (usize::MAX, name, id),
+                }
+            })
+            .collect();
+        keyed.sort_by_key(|(place, name, _)| (*place, *name));
+        self.number('n', arguments.len());
+        for (place, name, id) in keyed {
+            self.number('p', place.min(u32::MAX as usize));
+            self.token('w', name);
+            arguments.push(id);
+        }
+        open.extend(arguments.into_iter().rev().map(Step::Visit));
+        open.push(Step::Visit(callee));
+    }
+}
+
+/// A local by its distance and number; nothing when the name isn't local.
+fn number_local(scopes: &mut [Scope], name: &str, out: &mut Vec<u8>) {
+    let innermost = scopes.len();
+    let found = scopes.iter_mut().enumerate().rev().find(|(_, scope)| scope.locals.contains(name));
+    if let Some((depth, scope)) = found {
+        let next = scope.numbers.len();
+        let number = *scope.numbers.entry(name.to_owned()).or_insert(next);
+        out.push(b'L');
+        out.extend_from_slice(&((innermost - depth) as u64).to_le_bytes());
+        out.extend_from_slice(&(number as u64).to_le_bytes());
+    }
+}
+
+fn is_local(scopes: &[Scope], name: &str) -> bool {
+    scopes.iter().any(|scope| scope.locals.contains(name))
+}
+
+/// What of a node is written: no annotations, no idle texts, nothing that only names.
+fn kept(module: &Module, id: NodeId) -> Vec<NodeId> {
+    let node = module.node(id);
+    match node.kind {
+        Kind::List => {
+            let says_something = |id: &NodeId| {
+                let node = module.node(*id);
+                match node.kind {
+                    Kind::Pass | Kind::Import | Kind::ImportFrom | Kind::Global | Kind::Nonlocal => false,
+                    Kind::Expression => {
+                        !matches!(module.node(module.child(*id, 0)).kind, Kind::Str | Kind::Bytes | Kind::Ellipsis)
+                    }
+                    _ => true,
+                }
+            };
+            node.children.iter().copied().filter(says_something).collect()
+        }
+        Kind::Parameter => vec![module.child(id, 1)],
+        Kind::AnnotatedAssign => vec![module.child(id, 0), module.child(id, 2)],
+        _ => node.children.clone(),
+    }
+}
+
+/// The body of a class: what isn't a method in its order, then methods by name where the name is spoken, and by shape.
+fn members(module: &Module, class: NodeId) -> Vec<NodeId> {
+    let all = kept(module, module.child(class, 2));
+    let is_method = |id: &NodeId| matches!(module.node(*id).kind, Kind::Function | Kind::AsyncFunction);
+    let (mut methods, mut body): (Vec<NodeId>, Vec<NodeId>) = all.into_iter().partition(is_method);
+    methods.sort_by_cached_key(|id| {
+        let name = &module.node(*id).text;
+        if is_spoken(name) { (0, name.clone(), Vec::new()) } else { (1, String::new(), shape(module, *id)) }
+    });
+    body.append(&mut methods);
+    body
+}
+
+/// Kinds and literals of a tree, in preorder.
+fn shape(module: &Module, id: NodeId) -> Vec<u8> {
+    let mut shape = Vec::new();
+    for id in module.below(id) {
+        let node = module.node(id);
+        shape.push(node.kind as u8);
+        if matches!(node.kind, Kind::Number | Kind::Str | Kind::Bytes | Kind::BinOp | Kind::Compare) {
+            shape.extend_from_slice(node.text.as_bytes());
+        }
+    }
+    shape
+}
+
+/// Parameters of a function, or of what a class is made with, by place.
+fn parameter_names(module: &Module, id: NodeId) -> Vec<String> {
+    let of = |function: NodeId| {
+        let groups = (0..5).flat_map(|group| module.list(module.child(function, 1), group).iter());
+        groups.map(|id| module.node(*id).text.clone()).collect::<Vec<_>>()
+    };
+    match module.node(id).kind {
+        Kind::Function | Kind::AsyncFunction => of(id),
+        Kind::Class => {
+            let init = module.list(id, 2).iter().find(|id| module.node(**id).text == "__init__");
+            init.map_or_else(|| class_names(module, id), |init| of(*init))
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Names that a function binds, those of functions within it aside. At the top, only what comprehensions and the like
+/// bind: the rest are definitions.
+fn stored_names(module: &Module, root: NodeId, at_top: bool) -> BTreeSet<String> {
+    let (mut found, mut outer, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![root]);
+    while let Some(id) = open.pop() {
+        let node = module.node(id);
+        if id != root {
+            match node.kind {
+                Kind::Function | Kind::AsyncFunction | Kind::Class => {
+                    found.insert(node.text.clone());
+                    continue;
+                }
+                Kind::Lambda => continue,
+                _ => {}
+            }
+        } else if at_top && matches!(node.kind, Kind::Function | Kind::AsyncFunction | Kind::Class | Kind::Lambda) {
+            return found;
+        }
+        match node.kind {
+            Kind::Name if node.stored => {
+                found.insert(node.text.clone());
+            }
+            Kind::Parameter | Kind::Handler | Kind::PatternAs | Kind::PatternStar | Kind::PatternMapping
+                if !node.text.is_empty() =>
+            {
+                found.insert(node.text.clone());
+            }
+            Kind::Global | Kind::Nonlocal => outer.extend(node.text.split(' ').map(str::to_owned)),
+            _ => {}
+        }
+        if at_top && matches!(node.kind, Kind::Assign | Kind::AugmentedAssign | Kind::AnnotatedAssign) {
+            // Targets at the top are definitions.
+            open.extend(node.children.iter().skip(1));
+        } else {
+            open.extend(&node.children);
+        }
+    }
+    found.difference(&outer).cloned().collect()
+}
+
+/// Names that imports bind anywhere in a module, with what they mean.
+fn imported_names(module: &Module) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    for (_, node) in module.nodes().filter(|(_, node)| matches!(node.kind, Kind::Import | Kind::ImportFrom)) {
+        for (name, bound) in imports(module, node) {
+            if node.kind == Kind::Import && bound.contains('.') {
+                let first = bound.split('.').next().unwrap_or_default().to_owned();
+                found.insert(first.clone(), first);
+            } else {
+                found.insert(bound, name);
+            }
+        }
+    }
+    found
+}
+
+/// Whether a statement at the top does more than to define one name.
+fn is_effect(module: &Module, id: NodeId) -> bool {
+    let node = module.node(id);
+    match node.kind {
+        Kind::Function | Kind::AsyncFunction | Kind::Class | Kind::Import | Kind::ImportFrom | Kind::Pass => false,
+        Kind::Assign => module.list(id, 0).iter().any(|id| module.node(*id).kind != Kind::Name),
+        Kind::AnnotatedAssign => module.node(module.child(id, 0)).kind != Kind::Name,
+        Kind::Expression => !matches!(module.node(module.child(id, 0)).kind, Kind::Str | Kind::Bytes),
+        _ => true,
+    }
+}

@@ -1,0 +1,238 @@
+//! What the names of a module mean, as far as its text tells: imports, their aliases, builtins. Scopes are not told
+//! apart: a name that is bound to something else anywhere in the file is not sure.
+use super::{
+    sources::imports,
+    syntax::{Kind, Module, NodeId},
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A dotted name that begins with a module or `builtins`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Meaning {
+    pub(super) name: String,
+    /// Whether the text leaves no other meaning.
+    pub(super) sure: bool,
+}
+
+/// The names of one module.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    module: &'a Module,
+    parents: Vec<NodeId>,
+    imported: BTreeMap<String, BTreeSet<String>>,
+    stars: Vec<String>,
+    aliases: BTreeMap<String, Vec<NodeId>>,
+    bound: BTreeMap<String, usize>,
+}
+
+impl<'a> Names<'a> {
+    pub(super) fn of(module: &'a Module) -> Self {
+        let mut parents = vec![module.root(); module.nodes().count()];
+        let mut names = Self {
+            module,
+            parents: Vec::new(),
+            imported: BTreeMap::new(),
+            stars: Vec::new(),
+            aliases: BTreeMap::new(),
+            bound: BTreeMap::new(),
+        };
+        for (id, node) in module.nodes() {
+            for child in &node.children {
+                if let Some(parent) = parents.get_mut(child.0 as usize) {
+                    *parent = id;
+                }
+            }
+            match node.kind {
+                Kind::Import | Kind::ImportFrom => names.import(id),
+                Kind::Assign => names.assign(id),
+                Kind::Name if node.stored => *names.bound.entry(node.text.clone()).or_default() += 1,
+                Kind::Parameter
+                | Kind::Function
+                | Kind::AsyncFunction
+                | Kind::Class
+                | Kind::Handler
+                | Kind::PatternAs
+                | Kind::PatternStar
+                | Kind::PatternMapping
+                    if !node.text.is_empty() =>
+                {
+                    *names.bound.entry(node.text.clone()).or_default() += 1;
+                }
+                _ => {}
+            }
+        }
+        names.parents = parents;
+        names
+    }
+
+    pub(super) fn parent(&self, id: NodeId) -> NodeId {
+        self.parents.get(id.0 as usize).copied().unwrap_or(self.module.root())
+    }
+
+    /// Whether a name is bound in this file by anything but an import.
+    pub(super) fn is_bound(&self, name: &str) -> bool {
+        self.bound.contains_key(name)
+    }
+
+    /// The only value that a name is ever assigned.
+    pub(super) fn only_value(&self, name: &str) -> Option<NodeId> {
+        match (self.bound.get(name), self.aliases.get(name).map(Vec::as_slice)) {
+            (Some(1), Some([value])) if !self.imported.contains_key(name) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn import(&mut self, id: NodeId) {
+        let node = self.module.node(id);
+        for (name, bound) in imports(self.module, node) {
+            // Files of the bundle are nobody else's.
+            if name.starts_with('.') {
+                *self.bound.entry(bound).or_default() += 1;
+                continue;
+            }
+            if bound == "*" {
+                self.stars.push(name);
+            } else if node.kind == Kind::Import && bound.contains('.') {
+                // `import a.b` binds `a`.
+                let first = bound.split('.').next().unwrap_or_default().to_owned();
+                self.imported.entry(first.clone()).or_default().insert(first);
+            } else {
+                self.imported.entry(bound).or_default().insert(name);
+            }
+        }
+    }
+
+    fn assign(&mut self, id: NodeId) {
+        let value = self.module.child(id, 1);
+        for target in self.module.list(id, 0) {
+            let target = self.module.node(*target);
+            if target.kind == Kind::Name {
+                self.aliases.entry(target.text.clone()).or_default().push(value);
+            }
+        }
+    }
+
+    /// What an expression may mean: nothing where it is a value of the file's own.
+    pub(super) fn meanings(&self, id: NodeId) -> Vec<Meaning> {
+        self.follow(id, 8)
+    }
+
+    fn follow(&self, id: NodeId, depth: usize) -> Vec<Meaning> {
+        // Attributes can be as deep as the source: go down first, then build the name upwards.
+        let (mut at, mut path) = (id, Vec::new());
+        loop {
+            let node = self.module.node(at);
+            match node.kind {
+                Kind::Attribute => {
+                    path.push(node.text.as_str());
+                    at = self.module.child(at, 0);
+                }
+                // `getattr(x, "y")` is `x.y`.
+                Kind::Call => {
+                    let Some((object, name)) = self.constant_getattr(at) else { return Vec::new() };
+                    path.push(name);
+                    at = object;
+                }
+                _ => break,
+            }
+        }
+        let node = self.module.node(at);
+        if node.kind != Kind::Name || depth == 0 {
+            return Vec::new();
+        }
+        let mut bases = self.name(&node.text, depth - 1);
+        path.reverse();
+        for base in &mut bases {
+            for part in &path {
+                base.name.push('.');
+                base.name.push_str(part);
+            }
+        }
+        bases
+    }
+
+    fn constant_getattr(&self, call: NodeId) -> Option<(NodeId, &'a str)> {
+        let callee = self.module.node(self.module.child(call, 0));
+        let [object, name, ..] = self.module.list(call, 1) else { return None };
+        let name = self.module.node(*name);
+        (callee.kind == Kind::Name && callee.text == "getattr" && name.kind == Kind::Str)
+            .then_some((*object, name.text.as_str()))
+    }
+
+    fn name(&self, name: &str, depth: usize) -> Vec<Meaning> {
+        let imported = self.imported.get(name);
+        let aliases = self.aliases.get(name).map(Vec::as_slice).unwrap_or_default();
+        let bound = self.bound.get(name).copied().unwrap_or_default();
+        let mut all: Vec<Meaning> =
+            imported.into_iter().flatten().map(|name| (name.clone(), true)).map(meaning).collect();
+        let mut foreign = 0;
+        for value in aliases {
+            // A name assigned to itself means nothing more.
+            let node = self.module.node(*value);
+            if node.kind == Kind::Name && node.text == name {
+                foreign += 1;
+                continue;
+            }
+            let found = self.follow(*value, depth);
+            foreign += usize::from(!found.is_empty());
+            all.extend(found);
+        }
+        if imported.is_none() && bound == 0 {
+            all.push(meaning((format!("builtins.{name}"), true)));
+            all.extend(self.stars.iter().map(|star| meaning((format!("{star}.{name}"), false))));
+        }
+        let mut distinct: Vec<Meaning> = Vec::new();
+        for one in all {
+            if !distinct.iter().any(|known| known.name == one.name) {
+                distinct.push(one);
+            }
+        }
+        let sure = bound == foreign && distinct.len() == 1;
+        for one in &mut distinct {
+            one.sure &= sure || one.name.starts_with("builtins.");
+        }
+        // Beyond some meanings more tell nothing more.
+        distinct.truncate(8);
+        distinct
+    }
+}
+
+fn meaning((name, sure): (String, bool)) -> Meaning {
+    Meaning { name, sure }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn last(source: &str) -> Vec<(String, bool)> {
+        let module = Module::parse("m.py", source).unwrap();
+        let names = Names::of(&module);
+        let id = module.child(*module.body().last().unwrap(), 0);
+        names.meanings(id).into_iter().map(|meaning| (meaning.name, meaning.sure)).collect()
+    }
+
+    fn one(name: &str, sure: bool) -> Vec<(String, bool)> {
+        vec![(name.to_owned(), sure)]
+    }
+
+    #[test]
+    fn names_are_followed_to_modules() {
+        assert_eq!(last("import torch as t\nt.hub.load\n"), one("torch.hub.load", true));
+        assert_eq!(last("from torch import hub as h\nh.load\n"), one("torch.hub.load", true));
+        assert_eq!(
+            last("import torch.nn.functional as F\nG = F\nH = G.relu\nH\n"),
+            one("torch.nn.functional.relu", true)
+        );
+        assert_eq!(last("import torch.nn\ntorch.load\n"), one("torch.load", true));
+        assert_eq!(last("import torch\ngetattr(torch, 'os').system\n"), one("torch.os.system", true));
+        assert_eq!(last("eval\n"), one("builtins.eval", true));
+        assert_eq!(last("def eval(x): ...\neval\n"), vec![]);
+        assert_eq!(last("import os\nos = os\nos.x\n"), one("os.x", true));
+        assert_eq!(last("import os\ndef f(os): ...\nos.x\n"), one("os.x", false));
+        assert_eq!(last("a = b\nb = a\na\n"), vec![]);
+        assert_eq!(last("x = f()\nx.y\n"), vec![]);
+        let star = last("from torch import *\nload\n");
+        assert_eq!(star, [("builtins.load".to_owned(), true), ("torch.load".to_owned(), false)]);
+    }
+}
