@@ -124,7 +124,7 @@ impl GuestPlayer {
             let text = format!("{rows} rows per step can't be shared by {processes} processes");
             return Err(Error::new(ErrorKind::Invalid, Fault::Validator, text));
         }
-        let Guest { running, link, said } = pool.take().await?;
+        let Guest { running, link, said } = pool.take(!auditing && assignment.build.recipe.is_none()).await?;
         let mut line = Line::new(link, running, assignment.wall).await?;
         if let Some(checkpoint) = checkpoint {
             line.give("take its checkpoint", Kind::Resume, checkpoint).await?;

@@ -91,6 +91,8 @@ class Session:
     def _hello(self, header, blob):
         if header["version"] != channel.VERSION:
             raise ConnectionError(f"the host speaks version {header['version']}, this runner {channel.VERSION}")
+        if header["optimizers"]:
+            deterministic.prepare_optimizers()
         said = {"version": channel.VERSION, "nonce": header["nonce"], "world_size": self._group.world_size}
         said["python"] = sys.version.split()[0]
         said["torch"] = str(torch.__version__)
