@@ -22,14 +22,19 @@ mod house;
 #[path = "red_team/table.rs"]
 mod table;
 
-use house::{House, Measured};
+use house::{House, Measured, archive};
+use prism_core::reviewer::Grade;
 use prism_core::{
     evidence::{Estimate, Evidence, RunOutcome},
     score::Track,
     submission::FailureClass,
 };
+use prism_eval::{bundle::Bundle, review::Review};
 use std::{env, process::ExitCode, time::Instant};
 use table::{ATTACKS, Attack, End, Part};
+
+/// Most bytes of what a guest receives, compressed, as the policy has it.
+const MASS: u64 = 24 * 1024;
 
 /// What became of an attack.
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl std::fmt::Display for Ended {
 }
 
 fn main() -> ExitCode {
+    prism_eval::sandbox::launcher::enter();
     let names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let all = env::var("PRISM_RED_TEAM").is_ok_and(|value| value == "all");
     let chosen = |attack: &&Attack| match names.as_slice() {
@@ -123,6 +129,7 @@ async fn play(attacks: &[&Attack]) -> Vec<&'static str> {
             if !held {
                 broken.push(attack.name);
             }
+            let review = review(attack);
             let mark = if held { "held  " } else { "BROKEN" };
             let seconds = began.elapsed().as_secs_f64();
             println!(
@@ -135,6 +142,21 @@ async fn play(attacks: &[&Attack]) -> Vec<&'static str> {
     }
     println!("{} of {} attacks held", attacks.len() + 1 - broken.len().min(attacks.len()), attacks.len() + 1);
     broken
+}
+
+/// What a review says of an attack: the rule that rejects it, or holds it.
+fn review(attack: &Attack) -> String {
+    let bundle = Bundle::read(&archive(attack.name)).unwrap();
+    let found = match Review::of(&bundle, MASS) {
+        Ok(review) => review.findings,
+        Err(error) => return format!("rejected: {}", error.rule()),
+    };
+    let graded = |grade| found.iter().find(|finding| finding.grade == grade).map(|finding| &finding.rule);
+    match (graded(Grade::Proof), graded(Grade::Suspicion)) {
+        (Some(rule), _) => format!("rejected: {rule}"),
+        (None, Some(rule)) => format!("held: {rule}"),
+        (None, None) => "passes".to_owned(),
+    }
 }
 
 /// Held-out bits per byte and processor seconds of a run.

@@ -2,7 +2,10 @@
 use prism_core::{Cancel, Sandbox};
 use prism_eval::{
     guest::{GuestSettings, Runtime, runtime::Install},
-    sandbox::process::UnsafeProcessSandbox,
+    sandbox::{
+        UnsafeProcessSandbox,
+        embedded::{EmbeddedConfig, EmbeddedSandbox},
+    },
 };
 use std::{
     env,
@@ -35,9 +38,12 @@ pub(crate) fn cache() -> PathBuf {
     cache.join("prism")
 }
 
-/// The embedded sandbox; plain processes, which are none, where `PRISM_UNSAFE_PROCESSES` is set.
+/// The embedded sandbox; plain processes, which are no wall, where `PRISM_GUEST_SANDBOX` is `process`.
 pub(crate) fn sandbox(folder: &Path) -> Arc<dyn Sandbox> {
-    Arc::new(UnsafeProcessSandbox::new(folder.to_owned()))
+    match env::var("PRISM_GUEST_SANDBOX").as_deref() {
+        Ok("process") => Arc::new(UnsafeProcessSandbox::new(folder.to_owned())),
+        _ => Arc::new(EmbeddedSandbox::new(EmbeddedConfig { label: "red-team".into(), ..EmbeddedConfig::default() })),
+    }
 }
 
 /// Settings for models that are small: one thread, some sandboxes waiting.

@@ -12,6 +12,7 @@ use prism_core::{
     trainer::Surroundings,
 };
 use prism_eval::{
+    bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
     plan_of_runs::{
@@ -91,6 +92,14 @@ pub(crate) fn files(name: &str) -> BTreeMap<String, String> {
         files.insert("attack.py".to_owned(), read(&folder.with_extension("py")));
     }
     files
+}
+
+/// An attack as it would be sent.
+pub(crate) fn archive(name: &str) -> Vec<u8> {
+    let mut files = files(name);
+    let entrypoint = if name == "honest" { "honest.py" } else { "attack.py" };
+    files.insert("prism.yaml".to_owned(), format!("kind: full\narchitecture: {{ entrypoint: {entrypoint} }}\n"));
+    bundle::pack(&files).unwrap()
 }
 
 fn part(name: &str) -> GuestPart {

@@ -1,11 +1,14 @@
 //! `prism eval`: a validator's measurement of one bundle, at home and on public text.
 mod bench;
+mod place;
 mod report;
 
-pub(crate) use bench::{Bench, Subject};
+pub(crate) use bench::Bench;
+pub(crate) use place::Place;
 pub(crate) use report::RunSummary;
 
 use crate::{check, progress::Progress};
+use bench::Subject;
 use clap::Args;
 use prism_core::{Cancel, Error, Result, SubmissionId, scorer::Round};
 use prism_eval::{
@@ -37,6 +40,8 @@ pub(crate) struct Eval {
     /// Runs at the same time; one for each processor core by default.
     #[arg(long)]
     workers: Option<usize>,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Eval {
@@ -50,6 +55,7 @@ impl Eval {
 
         let archive = pack_folder(&self.bundle)?;
         let examination = Examination::of(&archive, &bench.context(), &bench.limits())?;
+        let bench = bench.prepared_for(&examination, &self.place).await?;
         let submission = bench.subject(&examination, SubmissionId::of_parts("prism/eval/1", &[&archive])).await?;
         let baselines = bench.baselines().await?;
         let plans = bench.plans(baselines.iter().chain([&submission]))?;
@@ -87,7 +93,11 @@ impl Eval {
             baseline_curve: rival.map(report::curve).unwrap_or_default(),
             score: card,
             score_eligible: false,
-            notes: bench.notes(),
+            notes: vec![
+                "public text and a seed that you chose: a validator's rows are others, and only paired differences on \
+                 them are paid"
+                    .to_owned(),
+            ],
             elapsed_seconds: start.elapsed().as_secs_f64(),
         };
         if self.json {

@@ -1,6 +1,6 @@
 //! `prism smoke`: a bundle trained for a moment on this machine, to see that all of it is wired; never a score.
 use crate::{
-    eval::{Bench, RunSummary},
+    eval::{Bench, Place, RunSummary},
     progress::Progress,
 };
 use clap::Args;
@@ -24,6 +24,8 @@ pub(crate) struct Smoke {
     /// Optimizer steps.
     #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u64).range(16..=1_000))]
     steps: u64,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Smoke {
@@ -32,6 +34,7 @@ impl Smoke {
         let bench = Bench::new(policy(self.steps), "smoke", 1, Arc::clone(&progress)).await?;
         let archive = pack_folder(&self.bundle)?;
         let examination = Examination::of(&archive, &bench.context(), &bench.limits())?;
+        let bench = bench.prepared_for(&examination, &self.place).await?;
         let subject = bench.subject(&examination, SubmissionId::of_parts("prism/smoke/1", &[&archive])).await?;
         let plans = bench.plans([&subject].into_iter())?;
         progress.expect_runs(plans.len());
@@ -69,6 +72,7 @@ fn policy(steps: u64) -> PrismPolicy {
         batch: 4,
         points: 2,
         rows: 8,
+        audits: 8,
         held_out_rows: 8,
         rates: vec![Finite::ONE],
         work: vec![],

@@ -1,30 +1,37 @@
 //! A validator's parts without the chain: plan, trainers and cohort for whoever measures at home.
+use super::place::Place;
 use crate::progress::Progress;
 use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Block, Cancel, Error, Evidence, FamilyId, Fault, Hotkey, Kind, Result, SubmissionId, TaskId, TrainTask, Trainer,
+    Artifacts, Block, Cancel, Digest, Error, Evidence, FamilyId, Fault, Hotkey, Kind, Result, SubmissionId, TaskId,
+    TrainTask, Trainer,
     artifacts::{ArtifactsExt as _, MemoryArtifacts},
+    observer::Event,
     scorer::Candidate,
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
 };
 use prism_eval::{
-    data,
+    data::{self, Corpus},
     examination::{Content, Examination},
-    graph::{Context, Limits, baselines, family},
+    graph::{self, Context, Limits},
+    guest::{self, GuestBundle, GuestPart},
     plan_of_runs::{
         Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs, plan_of_work,
     },
     policy::PrismPolicy,
     recipe::Recipe,
+    review::Review,
     score::{recipe_run, tuned_reference},
     trainer::NativeTrainer,
 };
-use prism_neurons::validator::SeedRule;
+use prism_neurons::{guests, validator::SeedRule};
 use std::{collections::BTreeMap, sync::Arc};
 
-/// The published families that everything is compared with.
-const BASELINES: [&str; 1] = ["gpt"];
+/// The published family that everything is compared with.
+const BASELINE: &str = "gpt";
+/// The one that tells what a baseline's work takes, where Python is measured.
+const PYTHON_BASELINE: &str = "gpt-python";
 /// The cohort that a word seeds; a demo's first has the same number, and so the same rows.
 const COHORT: u64 = 1;
 
@@ -36,6 +43,8 @@ pub(crate) struct Subject {
     pub(crate) kind: SubmissionKind,
     baseline: bool,
     entrant: Entrant,
+    /// The architecture itself, where it is Python.
+    code: Option<GuestPart>,
 }
 
 impl Subject {
@@ -53,6 +62,7 @@ pub(crate) struct Bench {
     cohort: Cohort,
     artifacts: Arc<MemoryArtifacts>,
     trainers: Vec<Arc<dyn Trainer>>,
+    corpus: Arc<Corpus>,
     workers: usize,
     progress: Arc<Progress>,
 }
@@ -70,8 +80,29 @@ impl Bench {
             references.push(ReferenceRecipe { rate: *rate, recipe });
         }
         let cohort = Cohort { seed: SeedRule::of_word(word, COHORT), data: corpus.data_ref(), references };
-        let trainers: Vec<Arc<dyn Trainer>> = vec![Arc::new(NativeTrainer::new(corpus))];
-        Ok(Self { policy, cohort, artifacts, trainers, workers, progress })
+        let trainers: Vec<Arc<dyn Trainer>> = vec![Arc::new(NativeTrainer::new(Arc::clone(&corpus)))];
+        Ok(Self { policy, cohort, artifacts, trainers, corpus, workers, progress })
+    }
+
+    /// The same with sandboxes for Python, where the bundle is of Python or trains it.
+    ///
+    /// # Errors
+    /// No runtime is installed, or no sandbox does what is required.
+    pub(crate) async fn prepared_for(mut self, examination: &Examination, place: &Place) -> Result<Self> {
+        let target = examination.target().unwrap_or_default();
+        if !matches!(examination.content, Content::Python(_)) && guest::baselines::architecture(target).is_none() {
+            return Ok(self);
+        }
+        let config = place.config()?;
+        let artifacts: Arc<dyn Artifacts> = Arc::<MemoryArtifacts>::clone(&self.artifacts);
+        let (folder, environment) = (&config.data.folder, guests::EngineEnvironment::of_process());
+        let python = guests::trainer(&config.guest, folder, Arc::clone(&self.corpus), artifacts, &environment).await?;
+        let python = python.ok_or_else(|| {
+            let text = format!("no runtime for Python in {}: run `prism runtime install`", folder.display());
+            Error::new(Kind::Unsupported, Fault::Validator, text)
+        })?;
+        self.trainers.push(Arc::new(python));
+        Ok(self)
     }
 
     pub(crate) fn policy(&self) -> &PrismPolicy {
@@ -91,13 +122,14 @@ impl Bench {
     /// What of a bundle is measured.
     ///
     /// # Errors
-    /// `NotFound` for a recipe whose target is no published family: others are a validator's to know.
+    /// `NotFound` for a recipe whose target is no published family: others are a validator's to know. `Invalid` for
+    /// code that is to train a declared architecture.
     pub(crate) async fn subject(&self, examination: &Examination, id: SubmissionId) -> Result<Subject> {
-        let Content::Native { graph, recipe } = &examination.content else {
-            let text = "this build measures no bundle of Python";
-            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
-        };
         let kind = examination.kind();
+        let (graph, recipe) = match &examination.content {
+            Content::Native { graph, recipe } => (graph, recipe),
+            Content::Python(review) => return self.python(examination, review, id).await,
+        };
         let training = match recipe {
             Some(recipe) => Some(Training::Declared(self.artifacts.keep_bytes(&recipe.canonical_bytes()).await?)),
             None => None,
@@ -105,35 +137,66 @@ impl Bench {
         if let (Some(graph), Some(family)) = (graph, examination.family()) {
             let graph = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
             let entrant = Entrant { kind, architecture: Architecture::Declared(graph), training };
-            return Ok(Subject { id, family, kind, baseline: false, entrant });
+            return Ok(Subject { id, family, kind, baseline: false, entrant, code: None });
         }
         let target = self.published(examination.target().unwrap_or_default()).await?;
-        let entrant = Entrant { kind, architecture: target.entrant.architecture, training };
-        Ok(Subject { id, family: target.family, kind, baseline: false, entrant })
+        let entrant = Entrant { kind, training, ..target.entrant };
+        Ok(Subject { id, kind, baseline: false, entrant, ..target })
     }
 
-    /// The published baselines.
+    async fn python(&self, examination: &Examination, review: &Review, id: SubmissionId) -> Result<Subject> {
+        let kind = examination.kind();
+        let (architecture, family) = match (&review.parts.architecture, review.family) {
+            (Some(architecture), Some(family)) => (architecture.clone(), family),
+            _ => {
+                let target = self.published(examination.target().unwrap_or_default()).await?;
+                let text = "the target family is declared, and only declared recipes train it";
+                (target.code.ok_or_else(|| Error::invalid(text))?, target.family)
+            }
+        };
+        let alone = self.keep_guest(&architecture, None).await?;
+        let training = match kind.brings_recipe() {
+            true => Some(Training::Code(self.keep_guest(&architecture, review.parts.training.clone()).await?)),
+            false => None,
+        };
+        let entrant = Entrant { kind, architecture: Architecture::Code(alone), training };
+        Ok(Subject { id, family, kind, baseline: false, entrant, code: Some(architecture) })
+    }
+
+    async fn keep_guest(&self, architecture: &GuestPart, training: Option<GuestPart>) -> Result<Digest> {
+        let bundle = GuestBundle { architecture: architecture.clone(), training };
+        self.artifacts.keep_bytes(&bundle.canonical_bytes()).await
+    }
+
+    /// The published baselines: what it is compared with, and in Python what tells its work.
     pub(crate) async fn baselines(&self) -> Result<Vec<Subject>> {
+        let python = self.trainers.iter().any(|trainer| trainer.info().guest);
         let mut subjects = Vec::new();
-        for name in BASELINES {
+        for name in [BASELINE].into_iter().chain(python.then_some(PYTHON_BASELINE)) {
             subjects.push(self.published(name).await?);
         }
         Ok(subjects)
     }
 
     async fn published(&self, name: &str) -> Result<Subject> {
-        let Some(spec) = baselines::spec(name) else {
+        let kind = SubmissionKind::ArchitectureOnly;
+        let (family, architecture, code) = if let Some(spec) = graph::baselines::spec(name) {
+            let graph = spec?.resolve(&self.context(), &self.limits())?;
+            let digest = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
+            (graph::family(&graph), Architecture::Declared(digest), None)
+        } else if let Some(code) = guest::baselines::architecture(name) {
+            let (code, family) = code?;
+            (family, Architecture::Code(self.keep_guest(&code, None).await?), Some(code))
+        } else {
             let shown: String = name.escape_debug().take(80).collect();
-            let text =
-                format!("`architecture_id` is {shown}, which is no published family ({})", baselines::NAMES.join(", "));
+            let known =
+                graph::baselines::NAMES.into_iter().chain(guest::baselines::NAMES).collect::<Vec<_>>().join(", ");
+            let text = format!("`architecture_id` is {shown}, which is no published family ({known})");
             return Err(Error::new(Kind::NotFound, Fault::Miner, text));
         };
-        let graph = spec?.resolve(&self.context(), &self.limits())?;
-        let kind = SubmissionKind::ArchitectureOnly;
-        let architecture = Architecture::Declared(self.artifacts.keep_bytes(&graph.canonical_bytes()).await?);
-        let (family, entrant) = (family(&graph), Entrant { kind, architecture, training: None });
         let id = SubmissionId::of_parts("prism/baseline/1", &[&family.0]);
-        Ok(Subject { id, family, kind, baseline: true, entrant })
+        let entrant = Entrant { kind, architecture, training: None };
+        Ok(Subject { id, family, kind, baseline: true, entrant, code })
     }
 
     /// The runs of all, each once: equal work is one task.
@@ -170,7 +233,7 @@ impl Bench {
             .cancelled_by(cancel.child());
         let evidence = trainer.train(&task, &around).await?;
         let of = task.budget.steps;
-        around.observer.on(&prism_core::observer::Event::Progress { task: task.id(), done: of, of });
+        around.observer.on(&Event::Progress { task: task.id(), done: of, of });
         Ok((task.id(), evidence))
     }
 
@@ -208,14 +271,5 @@ impl Bench {
         let further: Vec<Evidence> = self.further(subject, &runs).iter().filter_map(found).collect();
         runs.extend(further);
         Ok(runs)
-    }
-
-    /// What a reader must know about these numbers.
-    pub(crate) fn notes(&self) -> Vec<String> {
-        vec![
-            "public text and a seed that you chose: a validator's rows are others, and only paired differences on them \
-             are paid"
-                .to_owned(),
-        ]
     }
 }
