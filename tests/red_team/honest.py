@@ -54,6 +54,10 @@ def configure_optimizer(model, recipe, ctx):
         return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / (steps - warm))))
 
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-    optimizer.register_step_pre_hook(lambda *_: torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0) and None)
+
+    def clip(*_):
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+
+    optimizer.register_step_pre_hook(clip)
     optimizer.register_step_post_hook(lambda *_: scheduler.step())
     return optimizer
