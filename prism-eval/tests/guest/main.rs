@@ -81,7 +81,11 @@ fn main() {
         drop(stage);
         if wanted("a_task_is_carried_out_with_audits") {
             settings.limits.stderr = 1 << 20;
-            a_task_is_carried_out_with_audits(sandbox, settings).await;
+            a_task_is_carried_out_with_audits(Arc::clone(&sandbox), settings.clone()).await;
+        }
+        if wanted("two_processes_train_as_one") {
+            settings.processes = 2;
+            two_processes_train_as_one(sandbox, settings).await;
         }
     });
 }
@@ -403,6 +407,34 @@ async fn a_dropped_call_ends_the_guest(stage: &Stage) {
     let finishing = Instant::now();
     Box::new(player).finish().await.unwrap();
     assert!(finishing.elapsed() < Duration::from_secs(5));
+}
+
+const TWO: &str = r#"
+def compute_loss(model, batch, ctx):
+    assert ctx.world_size == 2 and ctx.distributed_backend == "gloo" and len(batch.tokens) == 2
+    assert isinstance(model, nn.parallel.DistributedDataParallel)
+    return F.cross_entropy(model(batch.tokens).flatten(0, 1), batch.targets.flatten())
+"#;
+
+async fn two_processes_train_as_one(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {
+    let started = Instant::now();
+    let stage = Stage { pool: Arc::new(Pool::new(sandbox, settings).unwrap()) };
+    let mut player = stage.play(&gpt(TWO)).await.unwrap();
+    assert_eq!(player.welcome().world_size, 2);
+    let start = mean(&player.claim(&rows(6, 0)).await.unwrap().values);
+    for step in 0..20 {
+        player.train(&rows(4, step)).await.unwrap();
+    }
+    let snapshot = player.snapshot().await.unwrap();
+    let claims = player.claim(&rows(6, 0)).await.unwrap();
+    assert!(mean(&claims.values) < start - 0.05, "{start} to {}", mean(&claims.values));
+    player.freeze().await.unwrap();
+    let mut auditor = player.auditor(snapshot).await.unwrap().unwrap();
+    assert_eq!(auditor.claim(&rows(6, 0)).await.unwrap(), claims);
+    auditor.finish().await.unwrap();
+    player.thaw().await.unwrap();
+    Box::new(player).finish().await.unwrap();
+    println!("test two_processes_train_as_one ... ok ({:.1} s)", started.elapsed().as_secs_f64());
 }
 
 async fn a_task_is_carried_out_with_audits(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {
