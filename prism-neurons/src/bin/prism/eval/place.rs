@@ -1,7 +1,8 @@
 //! Where Python is measured at home: the runtime and the sandbox of a validator's configuration.
+use crate::config::load;
 use clap::Args;
 use prism_core::Result;
-use prism_neurons::config::{Overrides, ValidatorConfig, load};
+use prism_neurons::config::{Overrides, ValidatorConfig};
 use std::path::PathBuf;
 
 /// Flags that find a runtime for bundles of Python.
@@ -23,6 +24,6 @@ impl Place {
         let flags = Overrides::default()
             .set_some("data.folder", self.data.as_ref())
             .set_some("guest.runtime", self.runtime.as_ref());
-        Ok(load(self.config.as_deref(), &flags)?)
+        load(self.config.as_deref(), &flags)
     }
 }
