@@ -381,7 +381,8 @@ mod tests {
         {
             assert!(matches!(by(tag), Err(ContainerError::NotADigest(_))), "{tag}");
         }
-        let folders = image_by_digest(&Root::HostDirectories(vec!["/usr".into()]));
+        let root = Root::HostDirectories(vec!["/usr".into()]);
+        let folders = image_by_digest(&root);
         assert!(matches!(folders, Err(ContainerError::Unsupported(_))));
     }
 
