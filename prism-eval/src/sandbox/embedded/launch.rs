@@ -110,7 +110,14 @@ fn hear_start(control: &OwnedFd, wire: &OwnedFd) -> Result<(OwnedFd, OwnedFd, La
     readable(control, None, by)?;
     let first = match receive(control).doing("hearing from the launcher")? {
         Some((FromLauncher::Cloned, descriptors)) => descriptors.into_iter().next().ok_or_else(gone)?,
-        Some((FromLauncher::Refused(refusal), _)) => return Err(refusal.into()),
+        Some((FromLauncher::Refused(refusal), _)) => {
+            // What stopped the first process, if something did, is why the launcher could go no further with it.
+            let first = readable(wire, None, Instant::now()).ok().and_then(|()| receive(wire).ok().flatten());
+            return Err(match first {
+                Some((FromInit::Refused(first), _)) => first.into(),
+                _ => refusal.into(),
+            });
+        }
         _ => return Err(gone()),
     };
     // The launcher says no more, but it may end.
