@@ -280,6 +280,7 @@ impl Watch<'_> {
                 look = now + self.look();
             }
             if self.shared.ending() {
+                // Again and again: a freeze may have come in between.
                 self.shared.end();
                 let since = *dying.get_or_insert(now);
                 if now.duration_since(since) > GONE {
@@ -343,7 +344,9 @@ impl Watch<'_> {
                 true
             }
             Ok(Some((FromInit::Spent(spent), _))) => {
-                self.shared.state().spent = spent;
+                let mut state = self.shared.state();
+                state.spent = spent;
+                self.shared.look(&mut state);
                 true
             }
             Ok(Some((FromInit::Frozen(still), _))) => {
