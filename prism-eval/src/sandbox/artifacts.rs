@@ -55,7 +55,7 @@ pub enum CollectError {
 
 /// Plain files below a folder: their paths and sizes. Nothing changes any more, so each is opened again when it is read.
 #[derive(Debug)]
-struct Found {
+pub(super) struct Found {
     folder: OwnedFd,
     files: Vec<(String, u64)>,
 }
@@ -69,9 +69,16 @@ pub async fn collect(
     caps: Caps,
     store: Option<&dyn Artifacts>,
 ) -> Result<BTreeMap<String, Digest>, CollectError> {
-    let Some(Found { folder, files }) = blocking(move || find(&scratch, caps)).await?? else {
-        return Ok(BTreeMap::new());
-    };
+    let found = blocking(move || find(&scratch, caps)).await??;
+    keep(found, store).await
+}
+
+/// What was found, by path and digest; kept in the store, if there is one.
+pub(super) async fn keep(
+    found: Option<Found>,
+    store: Option<&dyn Artifacts>,
+) -> Result<BTreeMap<String, Digest>, CollectError> {
+    let Some(Found { folder, files }) = found else { return Ok(BTreeMap::new()) };
     let mut artifacts = BTreeMap::new();
     for (path, bytes) in files {
         let file = File::from(open(&folder, &path).map_err(|e| unreadable(e.into()))?);
@@ -134,7 +141,8 @@ fn open(folder: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
     openat2(folder, name, flags, Mode::empty(), resolve)
 }
 
-fn find(scratch: &OwnedFd, caps: Caps) -> Result<Option<Found>, CollectError> {
+/// Looks for files below the artifacts' folder; `None` when that is gone.
+pub(super) fn find(scratch: &OwnedFd, caps: Caps) -> Result<Option<Found>, CollectError> {
     let top = ARTIFACTS.strip_prefix(SCRATCH).unwrap_or(ARTIFACTS).trim_start_matches('/');
     let folder = match open(scratch, top) {
         // Removed by the work: nothing is left.

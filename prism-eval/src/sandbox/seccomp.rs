@@ -37,12 +37,18 @@ const INT: u64 = 0xffff_ffff;
 /// `CLONE_NEW{NS,CGROUP,UTS,IPC,USER,PID,NET}`. `CLONE_NEWTIME` has no place in the flags of `clone`.
 const NEW_NAMESPACES: u64 = 0x7e02_0000;
 
-/// A call that is allowed when all conditions of at least one alternative hold.
-type Conditional = (Call, Vec<Vec<Masked>>);
+/// A call that is allowed in at least one way.
+type Conditional = (Call, Vec<Way>);
+
+/// `TIOCSTI` and `TIOCLINUX`: they put characters into a terminal.
+const INJECTION: &[u32] = &[0x5412, 0x541c];
+/// The sandbox's first process has the work's own user, and must be neither limited nor slowed down by it.
+const FIRST_PROCESS: &[u32] = &[1];
 
 /// Calls that are allowed with some arguments only.
 fn conditional() -> Vec<Conditional> {
-    let any = |alternatives: &[Masked]| alternatives.iter().map(|one| vec![*one]).collect::<Vec<_>>();
+    let any = |ways: &[Masked]| ways.iter().map(|one| Way::All(vec![*one])).collect::<Vec<_>>();
+    let none_of = |index, values| vec![Way::NoneOf { index, values }];
     #[cfg(target_arch = "x86_64")]
     let mknod = Some(libc::SYS_mknod);
     #[cfg(not(target_arch = "x86_64"))]
@@ -57,24 +63,23 @@ fn conditional() -> Vec<Conditional> {
         (("clone", Some(libc::SYS_clone)), any(&[masked(0, NEW_NAMESPACES, 0)])),
         (
             ("socket", Some(libc::SYS_socket)),
-            vec![
-                vec![family(libc::AF_UNIX)],
-                vec![family(libc::AF_INET)],
-                vec![family(libc::AF_INET6)],
+            [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6]
+                .map(|one| Way::All(vec![family(one)]))
+                .into_iter()
                 // NETLINK_ROUTE: `getifaddrs` needs it.
-                vec![family(libc::AF_NETLINK), masked(2, INT, 0)],
-            ],
+                .chain([Way::All(vec![family(libc::AF_NETLINK), masked(2, INT, 0)])])
+                .collect(),
         ),
         (("socketpair", Some(libc::SYS_socketpair)), any(&[family(libc::AF_UNIX)])),
         (("personality", Some(libc::SYS_personality)), any(&[masked(0, INT, 0), masked(0, INT, INT)])),
-        (("ioctl", Some(libc::SYS_ioctl)), any(&all_but_terminal_injection(1))),
-        (("prlimit64", Some(libc::SYS_prlimit64)), any(&all_but_the_first_process(0))),
-        (("sched_setaffinity", Some(libc::SYS_sched_setaffinity)), any(&all_but_the_first_process(0))),
-        (("sched_setattr", Some(libc::SYS_sched_setattr)), any(&all_but_the_first_process(0))),
-        (("sched_setparam", Some(libc::SYS_sched_setparam)), any(&all_but_the_first_process(0))),
-        (("sched_setscheduler", Some(libc::SYS_sched_setscheduler)), any(&all_but_the_first_process(0))),
-        (("setpriority", Some(libc::SYS_setpriority)), any(&all_but_the_first_process(1))),
-        (("ioprio_set", Some(libc::SYS_ioprio_set)), any(&all_but_the_first_process(1))),
+        (("ioctl", Some(libc::SYS_ioctl)), none_of(1, INJECTION)),
+        (("prlimit64", Some(libc::SYS_prlimit64)), none_of(0, FIRST_PROCESS)),
+        (("sched_setaffinity", Some(libc::SYS_sched_setaffinity)), none_of(0, FIRST_PROCESS)),
+        (("sched_setattr", Some(libc::SYS_sched_setattr)), none_of(0, FIRST_PROCESS)),
+        (("sched_setparam", Some(libc::SYS_sched_setparam)), none_of(0, FIRST_PROCESS)),
+        (("sched_setscheduler", Some(libc::SYS_sched_setscheduler)), none_of(0, FIRST_PROCESS)),
+        (("setpriority", Some(libc::SYS_setpriority)), none_of(1, FIRST_PROCESS)),
+        (("ioprio_set", Some(libc::SYS_ioprio_set)), none_of(1, FIRST_PROCESS)),
         (("mknod", mknod), nodes(1)),
         (("mknodat", Some(libc::SYS_mknodat)), nodes(2)),
         // Huge pages are not counted against the memory of a control group.
@@ -84,21 +89,37 @@ fn conditional() -> Vec<Conditional> {
     ]
 }
 
-/// Every 32-bit request but `TIOCSTI` (0x5412) and `TIOCLINUX` (0x541c), which put characters into a terminal: a request is
-/// neither when it differs from 0x541 above the low four bits, or when those bits are neither 2 nor 0xc.
-fn all_but_terminal_injection(index: u8) -> Vec<Masked> {
-    const PREFIX: u64 = 0x5410;
-    let above = (4..32).map(|bit| masked(index, 1 << bit, !PREFIX & (1 << bit)));
-    // Both values are even; their bits 3 and 2 are equal, and bit 1 is the opposite of those.
-    let low = [(0b0001, 0b0001), (0b1100, 0b1000), (0b1100, 0b0100), (0b1110, 0b0000), (0b1110, 0b1110)];
-    above.chain(low.map(|(mask, value)| masked(index, mask, value))).collect()
+/// What a call's arguments must be, for one of the ways in which it is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Way {
+    /// All of these hold.
+    All(Vec<Masked>),
+    /// The low half of argument `index` is none of these.
+    NoneOf { index: u8, values: &'static [u32] },
 }
 
-/// Every process but number 1, which has the work's own user and must be neither limited nor slowed down by it: some bit
-/// but the lowest is set, or the lowest isn't.
-fn all_but_the_first_process(index: u8) -> Vec<Masked> {
-    let above = (1..32).map(|bit| masked(index, 1 << bit, 1 << bit));
-    above.chain([masked(index, 1, 0)]).collect()
+/// All 32-bit numbers but these, as numbers with a given beginning each: `(mask, value)`. On the way down to each value
+/// from its highest bit, every turn that leads to none of them is one beginning.
+fn others(values: &[u32]) -> Vec<(u32, u32)> {
+    let mut beginnings = Vec::new();
+    let mut ways: Vec<Vec<u32>> = vec![values.to_vec()];
+    for bit in (0..32).rev() {
+        let mask = !0 << bit;
+        let mut below = Vec::new();
+        for way in ways {
+            let (ones, zeros): (Vec<u32>, Vec<u32>) = way.iter().partition(|value| *value & (1 << bit) != 0);
+            let Some(value) = way.first() else { continue };
+            for (side, set) in [(ones, 1 << bit), (zeros, 0)] {
+                if side.is_empty() {
+                    beginnings.push((mask, value & (mask << 1) | set));
+                } else {
+                    below.push(side);
+                }
+            }
+        }
+        ways = below;
+    }
+    beginnings
 }
 
 fn unconditional() -> impl Iterator<Item = Call> {
@@ -118,24 +139,31 @@ pub fn programs() -> Result<[BpfProgram; 2], BackendError> {
     let clone3 = SeccompFilter::new(clone3, SeccompAction::Allow, absent, arch)?;
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         unconditional().filter_map(|(_, number)| number).map(|number| (number, Vec::new())).collect();
-    for ((_, number), alternatives) in conditional() {
+    for ((_, number), ways) in conditional() {
         let Some(number) = number else { continue };
-        let mut alternative_rules = Vec::new();
-        for conditions in alternatives {
-            let conditions: Result<Vec<_>, _> = conditions
-                .into_iter()
-                .map(|Masked { index, mask, value }| {
-                    let width = if mask <= INT { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
-                    SeccompCondition::new(index, width, SeccompCmpOp::MaskedEq(mask), value)
-                })
-                .collect();
-            alternative_rules.push(SeccompRule::new(conditions?)?);
-        }
-        rules.insert(number, alternative_rules);
+        let ways: Result<Vec<_>, _> = ways.into_iter().map(rule).collect();
+        rules.insert(number, ways?);
     }
     let refused = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let list = SeccompFilter::new(rules, refused, SeccompAction::Allow, arch)?;
     Ok([clone3.try_into()?, list.try_into()?])
+}
+
+fn rule(way: Way) -> Result<SeccompRule, BackendError> {
+    let condition = |index, mask, operator, value| {
+        let width = if mask <= INT { SeccompCmpArgLen::Dword } else { SeccompCmpArgLen::Qword };
+        SeccompCondition::new(index, width, operator, value)
+    };
+    let conditions: Result<Vec<_>, _> = match way {
+        Way::All(all) => all
+            .into_iter()
+            .map(|Masked { index, mask, value }| condition(index, mask, SeccompCmpOp::MaskedEq(mask), value))
+            .collect(),
+        Way::NoneOf { index, values } => {
+            values.iter().map(|value| condition(index, INT, SeccompCmpOp::Ne, u64::from(*value))).collect()
+        }
+    };
+    SeccompRule::new(conditions?)
 }
 
 /// The list as the JSON profile that Docker and Podman take, inline or from a file. Other architectures than the first of
@@ -144,8 +172,15 @@ pub fn programs() -> Result<[BpfProgram; 2], BackendError> {
 pub fn docker_profile() -> String {
     let names: Vec<&str> = unconditional().map(|(name, _)| name).filter(|name| *name != "clone3").collect();
     let mut calls = vec![json!({ "names": names, "action": "SCMP_ACT_ALLOW" })];
-    for ((name, _), alternatives) in conditional() {
-        for conditions in alternatives {
+    for ((name, _), ways) in conditional() {
+        // Engines know no "none of these in the low half": each other beginning is a way of its own.
+        let ways = ways.into_iter().flat_map(|way| match way {
+            Way::All(all) => vec![all],
+            Way::NoneOf { index, values } => {
+                others(values).into_iter().map(|(mask, value)| vec![masked(index, mask.into(), value.into())]).collect()
+            }
+        });
+        for conditions in ways {
             let args: Vec<Value> = conditions
                 .iter()
                 .map(|Masked { index, mask, value }| {

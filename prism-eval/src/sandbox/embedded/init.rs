@@ -38,7 +38,7 @@ const EXPENDABLE: &[u8] = b"500";
 /// What the first process holds.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// Readable once the launcher has done its part; at its end when the launcher is gone.
+    /// A byte when the launcher has said who the user is, a byte when the groups are joined; the end when it is gone.
     pub(super) release: OwnedFd,
     /// To the host.
     pub(super) wire: OwnedFd,
@@ -73,15 +73,11 @@ struct Running {
 }
 
 fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Running, Refusal> {
-    let mut byte = [0];
-    if rustix::io::read(release, &mut byte).step("wait for the launcher")? != 1 {
-        return Err(Refusal::new("wait for the launcher", "it is gone"));
-    }
+    wait_for_launcher(release)?;
     // Both while this process is still who the host takes it for.
     let expendable = rustix::fs::open("/proc/self/oom_score_adj", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
     let sources = root::take_sources(plan)?;
     rustix::process::setsid().step("start a session")?;
-    sys::unshare_control_groups().step("leave the host's control groups")?;
     rustix::system::sethostname(HOSTNAME.as_bytes()).step("set the host name")?;
     if plan.loopback {
         sys::loopback_up().step("bring up loopback")?;
@@ -92,6 +88,9 @@ fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Runni
         return Err(Refusal::new("tie to the launcher", "it is gone"));
     }
     let scratch = root::build(plan, sources)?;
+    // In its groups by now: what it sees as their root is its own.
+    wait_for_launcher(release)?;
+    sys::unshare_control_groups().step("leave the host's control groups")?;
     limit(plan).step("limit resources")?;
     rustix::thread::set_no_new_privs(true).step("forbid new privileges")?;
     drop_capabilities().step("drop capabilities")?;
@@ -112,6 +111,13 @@ fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Runni
     drop((tell, standard));
     let landlock = hear(&told)?;
     Ok(Running { pid, children, landlock, scratch })
+}
+
+fn wait_for_launcher(release: &OwnedFd) -> Result<(), Refusal> {
+    match rustix::io::read(release, &mut [0]).step("wait for the launcher")? {
+        1 => Ok(()),
+        _ => Err(Refusal::new("wait for the launcher", "it is gone")),
+    }
 }
 
 /// Takes the sandbox's user and group, the only ones it has. Rights in the sandbox's own namespaces stay.

@@ -71,10 +71,12 @@ pub(super) fn launch(program: &Path, host: &Host, plan: &Plan, standard: Standar
     command.process_group(0).stdin(Stdio::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().doing("starting the launcher")?;
     drop(command);
+    // The plan waits in the socket for whoever proves to be a launcher, so that a launcher needn't wait for it.
+    let [input, output, error] = &standard;
+    let fds = [file.as_fd(), far_wire.as_fd(), input.as_fd(), output.as_fd(), error.as_fd()];
+    let sent = send(&control, &(), &fds).doing("sending the plan");
     let talked = hear_hello(&control, program).and_then(|()| {
-        let [input, output, error] = &standard;
-        let fds = [file.as_fd(), far_wire.as_fd(), input.as_fd(), output.as_fd(), error.as_fd()];
-        send(&control, &(), &fds).doing("sending the plan")?;
+        sent?;
         // From here on only the sandbox's processes hold them, so that their end is seen.
         drop((far_wire, standard, file));
         hear_start(&control, &wire)
@@ -110,7 +112,14 @@ fn hear_start(control: &OwnedFd, wire: &OwnedFd) -> Result<(OwnedFd, OwnedFd, La
     readable(control, None, by)?;
     let first = match receive(control).doing("hearing from the launcher")? {
         Some((FromLauncher::Cloned, descriptors)) => descriptors.into_iter().next().ok_or_else(gone)?,
-        Some((FromLauncher::Refused(refusal), _)) => return Err(refusal.into()),
+        Some((FromLauncher::Refused(refusal), _)) => {
+            // What stopped the first process, if something did, is why the launcher could go no further with it.
+            let first = readable(wire, None, Instant::now()).ok().and_then(|()| receive(wire).ok().flatten());
+            return Err(match first {
+                Some((FromInit::Refused(first), _)) => first.into(),
+                _ => refusal.into(),
+            });
+        }
         _ => return Err(gone()),
     };
     // The launcher says no more, but it may end.

@@ -104,10 +104,14 @@ fn launch(control: &OwnedFd) -> Result<Pid, Refusal> {
         Side::Parent(pid) => pid,
     };
     drop(ends);
-    let prepared = prepare(&plan, pid).and_then(|()| {
+    let release = || rustix::io::write(&released, b"!").step("release the first process").map(drop);
+    let prepared = name_user(&plan, pid).and_then(|()| {
+        release()?;
+        // To join a group may take the kernel milliseconds: the first process builds its tree meanwhile.
+        join_groups(&plan, pid)?;
+        release()?;
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).step("open the first process")?;
-        send(control, &FromLauncher::Cloned, &[descriptor.as_fd()]).step("tell the host")?;
-        rustix::io::write(&released, b"!").step("release the first process").map(drop)
+        send(control, &FromLauncher::Cloned, &[descriptor.as_fd()]).step("tell the host")
     });
     if let Err(refusal) = prepared {
         let _ = rustix::process::kill_process(pid, Signal::KILL);
@@ -134,16 +138,21 @@ fn read_plan(file: &OwnedFd) -> Result<Plan, Refusal> {
     serde_json::from_slice(&text).map_err(|e| Refusal::new("read the plan", e.to_string()))
 }
 
-/// What must be done from outside: who the sandbox's user is, and which control groups count it.
-fn prepare(plan: &Plan, pid: Pid) -> Result<(), Refusal> {
-    let process = format!("/proc/{}", pid.as_raw_nonzero());
-    let put = |file: &str, text: String| {
-        std::fs::write(format!("{process}/{file}"), text).step(format!("write {file} of the first process"))
-    };
+/// Puts the sandbox's first process into the groups that count it and all that come from it.
+fn join_groups(plan: &Plan, pid: Pid) -> Result<(), Refusal> {
     for group in &plan.groups {
         let text = pid.as_raw_nonzero().to_string();
         std::fs::write(group, text).step(format!("join {}", group.display()))?;
     }
+    Ok(())
+}
+
+/// Says who the sandbox's user is outside, which only the outside can.
+fn name_user(plan: &Plan, pid: Pid) -> Result<(), Refusal> {
+    let process = format!("/proc/{}", pid.as_raw_nonzero());
+    let put = |file: &str, text: String| {
+        std::fs::write(format!("{process}/{file}"), text).step(format!("write {file} of the first process"))
+    };
     let outside = &plan.outside;
     if !outside.other {
         put("setgroups", "deny".into())?;

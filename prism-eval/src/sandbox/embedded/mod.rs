@@ -364,7 +364,8 @@ impl Sandbox for EmbeddedSandbox {
             let entries = tree::lay_out(&spec.root, &spec.read_only).map_err(EmbeddedError::from)?;
             let prepared = inner.prepare(Some(program(&spec)), entries, &spec.limits, spec.network)?;
             let (launched, group, lease) = prepared.launch(standard)?;
-            let warden = Warden { launched, limits: spec.limits, group, lease, stderr };
+            let caps = inner.config.artifacts;
+            let warden = Warden { launched, limits: spec.limits, group, lease, stderr, caps };
             warden::start(warden, started, ended).doing("starting a thread")
         });
         let broken = |e| Error::bug("starting a sandbox broke off").because(e);
@@ -375,7 +376,6 @@ impl Sandbox for EmbeddedSandbox {
             ended: Some(ending),
             channel: Some((output, input)),
             artifacts: self.0.artifacts.clone(),
-            caps: self.0.config.artifacts,
         }))
     }
 

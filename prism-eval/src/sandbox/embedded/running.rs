@@ -1,6 +1,6 @@
 //! The host's handle on a running sandbox.
 use super::warden::{End, Shared};
-use crate::sandbox::artifacts::{self, Caps};
+use crate::sandbox::artifacts;
 use async_trait::async_trait;
 use prism_core::{
     Artifacts,
@@ -27,7 +27,6 @@ pub(super) struct EmbeddedRunning {
     pub(super) ended: Option<oneshot::Receiver<End>>,
     pub(super) channel: Option<(pipe::Receiver, pipe::Sender)>,
     pub(super) artifacts: Option<Arc<dyn Artifacts>>,
-    pub(super) caps: Caps,
 }
 
 #[derive(Debug)]
@@ -124,9 +123,12 @@ impl Running for EmbeddedRunning {
         let Some(ended) = &mut self.ended else { return Err(Error::bug("sandbox waited for twice")) };
         let ended = ended.await.map_err(|_| Error::bug("the thread that watches a sandbox is gone"));
         self.ended = None;
-        let End { mut evidence, usage, stderr, scratch } = ended?;
+        let End { mut evidence, usage, stderr, left } = ended?;
         evidence.killed = evidence.killed.or_else(|| self.shared.channel_over());
-        let collected = artifacts::collect(scratch, self.caps, self.artifacts.as_deref()).await;
+        let collected = match left {
+            Ok(found) => artifacts::keep(found, self.artifacts.as_deref()).await,
+            Err(error) => Err(error),
+        };
         let artifacts = match collected {
             Ok(artifacts) => artifacts,
             Err(artifacts::CollectError::Refused(reason)) => {

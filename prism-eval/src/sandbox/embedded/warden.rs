@@ -6,7 +6,10 @@ use super::{
     plan::{Ending, FromInit, Spent, ToInit, receive, send},
     user::Lease,
 };
-use crate::sandbox::evidence::{Evidence, Tail};
+use crate::sandbox::{
+    artifacts::{self, Caps, CollectError, Found},
+    evidence::{Evidence, Tail},
+};
 use prism_core::{
     sandbox::{Limits, Usage},
     submission::FailureClass,
@@ -162,7 +165,8 @@ pub(super) struct End {
     pub(super) evidence: Evidence,
     pub(super) usage: Usage,
     pub(super) stderr: Tail,
-    pub(super) scratch: OwnedFd,
+    /// What the work left behind, or why it can't be taken.
+    pub(super) left: Result<Option<Found>, CollectError>,
 }
 
 /// What a warden watches over.
@@ -173,12 +177,13 @@ pub(super) struct Warden {
     pub(super) group: Group,
     pub(super) lease: Lease,
     pub(super) stderr: OwnedFd,
+    pub(super) caps: Caps,
 }
 
 impl Warden {
     /// Watches until everything is dead. Hands back the shared part first; when nobody takes it, ends everything.
     pub(super) fn watch(self, started: oneshot::Sender<Arc<Shared>>, ended: oneshot::Sender<End>) {
-        let Self { launched, limits, group, lease, stderr } = self;
+        let Self { launched, limits, group, lease, stderr, caps } = self;
         let Launched { launcher, control, wire, first, scratch, .. } = launched;
         let shared = Arc::new(Shared {
             before: group.cpu_millis().unwrap_or(0),
@@ -214,7 +219,8 @@ impl Warden {
         };
         shared.group.remove();
         drop(lease);
-        let _ = ended.send(End { evidence, usage, stderr: tail, scratch });
+        let left = if ended.is_closed() { Ok(None) } else { artifacts::find(&scratch, caps) };
+        let _ = ended.send(End { evidence, usage, stderr: tail, left });
     }
 }
 
@@ -274,6 +280,7 @@ impl Watch<'_> {
                 look = now + self.look();
             }
             if self.shared.ending() {
+                // Again and again: a freeze may have come in between.
                 self.shared.end();
                 let since = *dying.get_or_insert(now);
                 if now.duration_since(since) > GONE {
@@ -337,7 +344,9 @@ impl Watch<'_> {
                 true
             }
             Ok(Some((FromInit::Spent(spent), _))) => {
-                self.shared.state().spent = spent;
+                let mut state = self.shared.state();
+                state.spent = spent;
+                self.shared.look(&mut state);
                 true
             }
             Ok(Some((FromInit::Frozen(still), _))) => {
