@@ -46,7 +46,9 @@ use prism_core::{
 };
 use running::EmbeddedRunning;
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fd::OwnedFd,
+    fs::Timespec,
     pipe::{PipeFlags, pipe_with},
 };
 use serde::{Deserialize, Serialize};
@@ -64,6 +66,9 @@ use warden::Warden;
 
 /// Bytes that a channel's pipe holds, where the kernel allows that many: fewer changes of context for tensors.
 const PIPE: usize = 1 << 20;
+
+/// How long a process that was killed may take to die.
+const DYING: Duration = Duration::from_secs(2);
 
 /// How embedded sandboxes are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -406,10 +411,12 @@ fn sweep_processes(abandoned: impl Fn(&[u8]) -> bool) -> usize {
         }
         // Held by descriptor, so that the number can't come to name another process between look and kill.
         let Ok(held) = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) else { continue };
-        if command().is_ok_and(|command| abandoned(&command)) {
-            swept += usize::from(rustix::process::pidfd_send_signal(&held, rustix::process::Signal::KILL).is_ok());
+        let ours = command().is_ok_and(|command| abandoned(&command));
+        if ours && rustix::process::pidfd_send_signal(&held, rustix::process::Signal::KILL).is_ok() {
+            swept += 1;
+            let mut dead = [PollFd::new(&held, PollFlags::IN)];
+            let _ = poll(&mut dead, Some(&Timespec { tv_sec: DYING.as_secs().cast_signed(), tv_nsec: 0 }));
         }
     }
-    std::thread::sleep(Duration::from_millis(if swept > 0 { 20 } else { 0 }));
     swept
 }
