@@ -1,14 +1,22 @@
 //! The backends under attack.
-use super::Verdict;
+use super::{
+    Verdict,
+    engine::{self, TestEngine},
+};
 use prism_core::{
     Sandbox,
     artifacts::MemoryArtifacts,
     sandbox::{Capabilities, Root},
 };
-use prism_eval::sandbox::embedded::{EmbeddedConfig, EmbeddedSandbox};
+use prism_eval::sandbox::{
+    artifacts::Caps,
+    container::{ArtifactSpace, ContainerConfig, ContainerSandbox},
+    embedded::{EmbeddedConfig, EmbeddedSandbox},
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     env, fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Command,
     sync::Arc,
@@ -26,18 +34,25 @@ pub(crate) enum Which {
     Embedded,
     /// The same as a user without rights.
     EmbeddedAsUser,
+    /// Docker or Podman.
+    Container,
 }
 
 impl Which {
     /// Those that can be attacked by whoever runs the suite.
     pub(crate) fn all(root: bool) -> Vec<Self> {
-        if root { vec![Self::Embedded, Self::EmbeddedAsUser] } else { vec![Self::Embedded] }
+        if root {
+            vec![Self::Embedded, Self::EmbeddedAsUser, Self::Container]
+        } else {
+            vec![Self::Embedded, Self::Container]
+        }
     }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::EmbeddedAsUser => "embedded_as_plain_user",
+            Self::Container => "container",
         }
     }
 
@@ -52,7 +67,7 @@ impl Which {
 
     /// Whether its runs end with their host only when somebody sweeps.
     pub(crate) fn outlives_its_host(self) -> bool {
-        false
+        self == Self::Container
     }
 }
 
@@ -64,15 +79,24 @@ pub(crate) struct Backend {
     /// The interpreter inside.
     pub(crate) python: String,
     pub(crate) can: Capabilities,
+    /// Whether it hands files on.
+    pub(crate) collects: bool,
     /// Whose sandboxes these are.
     label: String,
     groups: BTreeSet<PathBuf>,
 }
 
 impl Backend {
-    pub(crate) async fn open(kind: Which, _: &Path) -> Result<Self, String> {
+    pub(crate) async fn open(kind: Which) -> Result<Self, String> {
         // A label of this suite's own: its sweep must not touch what other suites run at the same time.
         let label = env::var(LABEL).unwrap_or_else(|_| format!("attacks-{}", std::process::id()));
+        match kind {
+            Which::Embedded | Which::EmbeddedAsUser => Self::embedded(kind, label).await,
+            Which::Container => Self::container(label).await,
+        }
+    }
+
+    async fn embedded(kind: Which, label: String) -> Result<Self, String> {
         let config = EmbeddedConfig { label: label.clone(), ..EmbeddedConfig::default() };
         let sandbox = EmbeddedSandbox::new(config).with_artifacts(Arc::new(MemoryArtifacts::new()));
         if let Some(obstacle) = sandbox.obstacle().await {
@@ -81,7 +105,31 @@ impl Backend {
         let sandbox: Arc<dyn Sandbox> = Arc::new(sandbox);
         let (python, directories) = interpreter()?;
         let can = sandbox.probe().await.map_err(|error| format!("probe: {error:?}"))?;
-        Ok(Self { kind, sandbox, root: Root::HostDirectories(directories), python, can, groups: groups(&label), label })
+        let (root, groups) = (Root::HostDirectories(directories), groups(&label));
+        Ok(Self { kind, sandbox, root, python, can, collects: true, groups, label, _engine: None })
+    }
+
+    async fn container(label: String) -> Result<Self, String> {
+        // Setting up an engine blocks, and building an image takes a runtime of its own.
+        let set_up = std::thread::spawn(|| {
+            let engine = engine::engine();
+            let image = engine.image();
+            (engine, image)
+        });
+        let (engine, image) = set_up.join().map_err(|_| "there is no container engine, and none could be set up")?;
+        let mut config = ContainerConfig::new(vec![engine.socket().into()], label.clone());
+        // The space for artifacts is mounted, which takes root.
+        let collects = fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+        if collects {
+            let (folder, store) = (engine.folder().join(&label), Arc::new(MemoryArtifacts::new()));
+            config.artifacts = Some(ArtifactSpace { folder, store, caps: Caps::default() });
+        }
+        let sandbox = ContainerSandbox::connect(config).await.map_err(|error| format!("{error}"))?;
+        let sandbox: Arc<dyn Sandbox> = Arc::new(sandbox);
+        let can = sandbox.probe().await.map_err(|error| format!("probe: {error:?}"))?;
+        let python = engine::python().python.display().to_string();
+        let (root, groups) = (Root::Image { digest: image }, groups(&label));
+        Ok(Self { kind: Which::Container, sandbox, root, python, can, collects, groups, label, _engine: Some(engine) })
     }
 
     /// Whether the first process inside is ours, and closed to the guest.
@@ -107,12 +155,19 @@ impl Backend {
         if !left.is_empty() {
             return Err(format!("left: {left:?}"));
         }
+        let swept = self.sandbox.sweep().await.map_err(|error| format!("sweep: {error:?}"))?;
+        if swept > 0 {
+            return Err(format!("left: {swept} things that a sweep has found"));
+        }
         Ok("no process, mount, control group or file is left; no setting changed; nobody called".into())
     }
 
-    /// Control groups, and files in the temporary folder of a suite that has one of its own.
+    /// Control groups, mounts, and files in the temporary folder of a suite that has one of its own.
     fn left(&self) -> Vec<PathBuf> {
         let mut left: Vec<_> = groups(&self.label).difference(&self.groups).cloned().collect();
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+        left.extend(points.filter(|point| point.contains(&self.label)).map(PathBuf::from));
         if self.kind.as_plain_user() {
             left.extend(fs::read_dir(env::temp_dir()).into_iter().flatten().flatten().map(|entry| entry.path()));
         }

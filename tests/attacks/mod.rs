@@ -2,6 +2,8 @@
 mod attempt;
 mod backend;
 mod command_line;
+#[path = "../../prism-eval/tests/support/engine.rs"]
+mod engine;
 mod files;
 mod kernel;
 mod lifecycle;

@@ -256,7 +256,9 @@ fn settings() -> BTreeMap<String, String> {
 fn mounts() -> BTreeSet<String> {
     let all = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let point = |line: &str| line.split(' ').nth(4).map(str::to_owned);
-    let engines = |at: &String| at.contains("/overlay2/") || at.contains("/netns/") || at.contains("/docker");
+    let engines = |at: &String| {
+        ["/overlay", "/netns/", "/docker", "/containers/", "/podman"].iter().any(|part| at.contains(part))
+    };
     all.lines().filter_map(point).filter(|at| !engines(at)).collect()
 }
 

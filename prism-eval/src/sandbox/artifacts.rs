@@ -12,7 +12,7 @@ use prism_core::{
 };
 use rustix::{
     fd::{AsFd, OwnedFd},
-    fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, openat2},
+    fs::{Dir, FileType, Mode, OFlags, ResolveFlags, fstat, fstatvfs, openat2},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
@@ -143,6 +143,9 @@ fn open(folder: impl AsFd, name: &str) -> Result<OwnedFd, Errno> {
 
 /// Looks for files below the artifacts' folder; `None` when that is gone.
 pub(super) fn find(scratch: &OwnedFd, caps: Caps) -> Result<Option<Found>, CollectError> {
+    // A file with holes may be larger than all the room there is; the host would hash and keep its zeros.
+    let room = fstatvfs(scratch).map_or(u64::MAX, |space| space.f_blocks.saturating_mul(space.f_frsize));
+    let caps = Caps { bytes: caps.bytes.min(room), ..caps };
     let top = ARTIFACTS.strip_prefix(SCRATCH).unwrap_or(ARTIFACTS).trim_start_matches('/');
     let folder = match open(scratch, top) {
         // Removed by the work: nothing is left.

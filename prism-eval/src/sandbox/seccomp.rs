@@ -4,8 +4,9 @@
 //! Whatever is not listed fails with `EPERM`. The list began as Docker's default profile, less what helps to leave a
 //! sandbox or to reach rarely used parts of the kernel: `ptrace`, `process_vm_*`, `pidfd_getfd`, `io_uring_*`, the keyring,
 //! `userfaultfd`, `bpf`, `perf_event_open`, `kcmp`, file handles, `memfd_secret`, namespaces, mounts, `modify_ldt`,
-//! asynchronous I/O of the old kind, and changes of identity. `clone3` fails with `ENOSYS`, since its flags are behind a
-//! pointer: C libraries then use `clone`. Calls of another architecture (x32 among them) are not on the list.
+//! asynchronous I/O of the old kind, changes of identity, and `timer_create`, whose signal may be one that continues a
+//! stopped process. `clone3` fails with `ENOSYS`, since its flags are behind a pointer: C libraries then use `clone`. Calls
+//! of another architecture (x32 among them) are not on the list.
 //!
 //! Conditions only say what is allowed, and look at the low 32 bits alone where the kernel does: a rule that forbids one
 //! value of a 64-bit register is passed by setting a bit that the kernel cuts off (CVE-2019-10063).

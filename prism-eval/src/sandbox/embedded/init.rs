@@ -91,7 +91,6 @@ fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Runni
     // In its groups by now: what it sees as their root is its own.
     wait_for_launcher(release)?;
     sys::unshare_control_groups().step("leave the host's control groups")?;
-    limit(plan).step("limit resources")?;
     rustix::thread::set_no_new_privs(true).step("forbid new privileges")?;
     drop_capabilities().step("drop capabilities")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).step("hide memory")?;
@@ -144,7 +143,9 @@ fn limit(plan: &Plan) -> io::Result<()> {
         (Resource::Cpu, Some(resources.cpu_seconds)),
         (Resource::Nproc, resources.processes),
         (Resource::Data, resources.data),
-        (Resource::Core, Some(0)),
+        // Zero would keep core files away, but not programs of the host that a core pattern pipes to; one keeps both
+        // away (`fs/coredump.c`).
+        (Resource::Core, Some(1)),
         (Resource::Memlock, Some(8 << 20)),
         (Resource::Msgqueue, Some(1 << 20)),
         (Resource::Sigpending, Some(4096)),
@@ -241,6 +242,8 @@ fn walls(
     rustix::stdio::dup2_stderr(error).step("set standard error")?;
     sys::close_all_but(&[tell.as_raw_fd()]).step("close descriptors")?;
     sys::default_signals();
+    // Of the work alone: a first process that ran into a limit of its own would take the sandbox with it.
+    limit(plan).step("limit resources")?;
     let landlock = restrict_paths(plan).map_err(|e| Refusal::new("restrict paths", e.to_string()))?;
     for filter in filters {
         let applied = seccompiler::apply_filter(filter);

@@ -331,6 +331,11 @@ impl Watch<'_> {
         if left == 0 {
             shared.kill(FailureClass::Resource, &format!("processor time beyond {} ms", shared.limits.cpu_time_millis));
         }
+        // Where no control group holds memory, the first process's count has to: limits of a process know nothing of memory
+        // that is shared, nor of its children's.
+        if shared.group.peak_memory().is_none() && usage.peak_memory > shared.limits.memory {
+            shared.kill(FailureClass::Resource, &format!("memory beyond {} bytes", shared.limits.memory));
+        }
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
         Duration::from_millis(left / processors).clamp(OFTEN, SELDOM)
     }
