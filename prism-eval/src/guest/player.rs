@@ -383,7 +383,10 @@ mod tests {
 
     #[test]
     fn a_snapshot_may_be_as_large_as_the_most_parameters() {
-        let most = assignment(|task| drop(task.context.insert("max_parameters".into(), 1000)), 1).unwrap().snapshot;
+        let few = |task: &mut TrainTask| {
+            task.context.insert("max_parameters".into(), 1000);
+        };
+        let most = assignment(few, 1).unwrap().snapshot;
         assert_eq!(most, 4000 + SNAPSHOT_HEADER);
     }
 }

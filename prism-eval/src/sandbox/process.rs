@@ -210,7 +210,7 @@ async fn watch(
     let status = loop {
         tokio::select! {
             status = child.wait() => break status.ok(),
-            () = shared.stop.notified() => {}
+            () = shared.stop.notified() => break child.wait().await.ok(),
             () = tokio::time::sleep(LOOK) => {}
         }
         let usage = shared.look();

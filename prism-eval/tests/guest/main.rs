@@ -70,6 +70,7 @@ fn main() {
         cases!(
             a_small_gpt_learns_and_its_auditor_gives_the_same_bits,
             hooks_are_called_and_a_checkpoint_is_resumed,
+            a_recipe_for_a_family_replaces_nothing_of_its_model,
             what_is_wrong_with_an_answer_is_said_and_is_the_miners_fault,
             leaving_early_is_the_miners_fault,
             floods_and_sleep_end_in_their_class,
@@ -312,6 +313,42 @@ async fn hooks_are_called_and_a_checkpoint_is_resumed(stage: &Stage) {
     let error = player.checkpoint().await.unwrap_err();
     is(&error, Kind::Invalid, Fault::Miner);
     assert!(error.chain().contains("relative to checkpoint_dir"), "{error:?}");
+}
+
+const TRAINING: &str = r#"
+import torch
+import blocks
+import tricks
+from src import more
+
+def build_model(ctx):
+    raise RuntimeError("the family's model is the family's")
+
+def get_recipe(ctx):
+    return {"learning_rate": tricks.RATE + more.NOTHING}
+
+def configure_optimizer(model, recipe, ctx):
+    assert recipe.learning_rate == 0.02 and hasattr(blocks, "Block")
+    return torch.optim.SGD(model.parameters(), lr=recipe.learning_rate)
+"#;
+
+async fn a_recipe_for_a_family_replaces_nothing_of_its_model(stage: &Stage) {
+    let mut bundle = gpt("");
+    let files = [
+        ("my/train.py", TRAINING),
+        ("my/tricks.py", "RATE = 0.02\n"),
+        ("my/blocks.py", "raise RuntimeError('imported')\n"),
+        ("src/more.py", "NOTHING = 0\n"),
+    ];
+    let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
+    bundle.training = Some(GuestPart { entrypoint: "my/train.py".into(), files });
+    let mut player = stage.play(&bundle).await.unwrap();
+    assert!(player.train(&rows(4, 0)).await.unwrap().0.contains_key("gradient_norm"));
+    let mut plain = stage.play(&gpt("")).await.unwrap();
+    let snapshots = (player.snapshot().await.unwrap(), plain.snapshot().await.unwrap());
+    assert!(snapshots.0.state != snapshots.1.state && snapshots.0.bytes == snapshots.1.bytes);
+    Box::new(plain).finish().await.unwrap();
+    Box::new(player).finish().await.unwrap();
 }
 
 async fn what_is_wrong_with_an_answer_is_said_and_is_the_miners_fault(stage: &Stage) {
