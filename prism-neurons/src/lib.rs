@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config;
 mod deadline;
 pub mod directory;
+pub mod guests;
 pub mod http;
 pub mod intake;
 pub mod miner;

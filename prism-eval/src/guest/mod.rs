@@ -3,6 +3,7 @@
 //! A [`Pool`] keeps sandboxes waiting in which the runner (`runner/`, Python) has imported PyTorch and no miner's code
 //! yet. [`GuestPlayer`] takes one, sends the bundle over the channel and plays ([`protocol`]); its auditors come from the
 //! same pool. [`GuestTrainer`] does all that for a task.
+pub mod baselines;
 pub mod bundle;
 mod channel;
 mod line;

@@ -2,7 +2,7 @@
 //!
 //! - [`embedded`]: Linux namespaces, a read-only tree, landlock, a list of system calls and control groups. Needs nothing
 //!   installed; its programs call [`launcher::enter`] first in `main`.
-//! - [`container`]: Docker or Podman.
+//! - [`container`]: Docker or Podman, over the engine's socket.
 //! - [`process`]: a plain process, for development: no wall at all.
 //!
 //! [`detect`] chooses among them. [`seccomp`] holds the one list of system calls, [`evidence`] the one rule that turns what

@@ -3,11 +3,13 @@
 //!
 //! For `#[path]` inclusion. Safe for several test binaries at once: whoever comes first starts the engine, whoever goes
 //! last stops it, and a lock that the kernel releases says who is there.
+#![allow(dead_code, reason = "each suite that includes this uses a part of it")]
 use prism_eval::{
     guest::runtime::Runtime,
     sandbox::container::{candidates, image},
 };
 use std::{
+    collections::BTreeMap,
     env,
     fs::{self, File},
     hash::{DefaultHasher, Hash, Hasher},
@@ -31,7 +33,7 @@ const DAEMON: Duration = Duration::from_secs(60);
 
 /// A running engine, held for as long as somebody tests with it.
 #[derive(Debug)]
-pub struct TestEngine {
+pub(crate) struct TestEngine {
     socket: PathBuf,
     own: Option<Own>,
 }
@@ -47,7 +49,7 @@ struct Own {
 ///
 /// # Panics
 /// When there is none and none can be set up; says what is missing.
-pub fn engine() -> Arc<TestEngine> {
+pub(crate) fn engine() -> Arc<TestEngine> {
     static SHARED: Mutex<Weak<TestEngine>> = Mutex::new(Weak::new());
     let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(engine) = shared.upgrade() {
@@ -60,12 +62,12 @@ pub fn engine() -> Arc<TestEngine> {
 
 impl TestEngine {
     /// Where it listens.
-    pub fn socket(&self) -> &Path {
+    pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }
 
     /// A folder for artifacts of containers, on the engine's machine.
-    pub fn folder(&self) -> PathBuf {
+    pub(crate) fn folder(&self) -> PathBuf {
         cache().join("artifacts")
     }
 
@@ -97,7 +99,7 @@ impl TestEngine {
     }
 
     /// The id of an image with a Python of this host, built once per engine and interpreter.
-    pub fn image(&self) -> String {
+    pub(crate) fn image(&self) -> String {
         let runtime = python();
         let mut key = DefaultHasher::new();
         let made = fs::metadata(&runtime.python).expect("interpreter").mtime();
@@ -134,7 +136,7 @@ impl Drop for TestEngine {
 }
 
 /// An interpreter of this host without anything beside its standard library.
-pub fn python() -> Runtime {
+pub(crate) fn python() -> Runtime {
     let found = ["/usr/bin/python3", "python3"].iter().find_map(|name| {
         let script = "import sys, platform; print(sys.executable); print(platform.python_version())";
         let said = Command::new(name).args(["-I", "-c", script]).output().ok()?;
@@ -144,7 +146,8 @@ pub fn python() -> Runtime {
     });
     let (python, python_version) = found.expect("python3 is missing on this host");
     let (directories, search, libraries) = (Vec::new(), Vec::new(), Vec::new());
-    Runtime { python, python_version, torch_version: String::new(), directories, search, libraries }
+    let (torch_version, cuda, files) = (String::new(), false, BTreeMap::new());
+    Runtime { python, python_version, torch_version, cuda, directories, search, libraries, files }
 }
 
 fn cache() -> PathBuf {

@@ -7,6 +7,7 @@ pub use load::{ConfigError, Overrides, load, print};
 pub use span::Span;
 
 use prism_core::{Hotkey, MechanismId, Netuid};
+use prism_eval::sandbox::detect::SandboxConfig;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -26,6 +27,8 @@ pub struct ValidatorConfig {
     pub cohort: CohortConfig,
     /// How much is run at once.
     pub evaluation: EvaluationConfig,
+    /// How bundles of Python are run.
+    pub guest: GuestConfig,
     /// Who reads submissions besides the rules.
     pub review: ReviewConfig,
 }
@@ -130,6 +133,50 @@ pub struct EvaluationConfig {
 impl Default for EvaluationConfig {
     fn default() -> Self {
         Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600) }
+    }
+}
+
+/// How bundles of Python are run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GuestConfig {
+    /// A `runtime.json`, or the folder that holds it; that of the data folder (`prism runtime install`) when absent.
+    /// Without either, bundles of Python are held.
+    pub runtime: Option<PathBuf>,
+    /// Which wall they run behind, and what it must hold.
+    pub sandbox: SandboxConfig,
+    /// A container image with the runtime, by digest, instead of this host's folders.
+    pub image: Option<String>,
+    /// The container engine's socket; looked for when absent.
+    pub engine_socket: Option<PathBuf>,
+    /// The container engine's name for another OCI runtime, like `runsc` or `kata`.
+    pub engine_runtime: Option<String>,
+    /// Devices by id; none for CPU.
+    pub gpus: Vec<String>,
+    /// Processes that train together, 1 to 8.
+    pub processes: u32,
+    /// Threads of each process.
+    pub threads: u32,
+    /// Sandboxes that wait with PyTorch imported.
+    pub warm: u32,
+    /// Memory of each, bytes.
+    pub memory: u64,
+}
+
+impl Default for GuestConfig {
+    fn default() -> Self {
+        Self {
+            runtime: None,
+            sandbox: SandboxConfig::default(),
+            image: None,
+            engine_socket: None,
+            engine_runtime: None,
+            gpus: Vec::new(),
+            processes: 1,
+            threads: 1,
+            warm: 1,
+            memory: 8 << 30,
+        }
     }
 }
 

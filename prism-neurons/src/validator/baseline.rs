@@ -1,8 +1,14 @@
 //! Published architectures that every cohort measures: what a submission is compared with.
-use super::{Validator, material::GRAPH};
+use super::{
+    Validator,
+    material::{BUNDLE, GRAPH},
+};
 use crate::store::families::{FamilyRecord, PublishedFamily};
 use prism_core::{Error, FamilyId, Result, SubmissionId, artifacts::ArtifactsExt};
-use prism_eval::graph::{Context, GraphSpec, Limits, baselines, family};
+use prism_eval::{
+    graph::{Context, GraphSpec, Limits, baselines, family},
+    guest::{self, GuestBundle, GuestPart},
+};
 
 /// A published architecture.
 #[derive(Debug, Clone)]
@@ -10,7 +16,17 @@ pub struct Baseline {
     /// Its name; a `training_for_arch` may target it by this.
     pub name: String,
     /// The architecture.
-    pub graph: GraphSpec,
+    pub architecture: Published,
+}
+
+/// What a baseline is made of.
+#[derive(Debug, Clone)]
+pub enum Published {
+    /// An architecture without code.
+    Declared(GraphSpec),
+    /// One of Python, under the family that a bundle of it would have. It stands for a baseline's work where submissions
+    /// in Python are compared.
+    Code(GuestPart, FamilyId),
 }
 
 impl Baseline {
@@ -19,10 +35,12 @@ impl Baseline {
     /// # Errors
     /// `Bug` for a name that does not ship.
     pub fn shipped(name: &str) -> Result<Self> {
-        match baselines::spec(name) {
-            Some(graph) => Ok(Self { name: name.to_owned(), graph: graph? }),
-            None => Err(Error::bug(format!("no baseline named {name:?} ships"))),
-        }
+        let architecture = match (baselines::spec(name), guest::baselines::architecture(name)) {
+            (Some(graph), _) => Published::Declared(graph?),
+            (None, Some(code)) => code.map(|(part, family)| Published::Code(part, family))?,
+            (None, None) => return Err(Error::bug(format!("no baseline named {name:?} ships"))),
+        };
+        Ok(Self { name: name.to_owned(), architecture })
     }
 }
 
@@ -46,14 +64,21 @@ impl Validator {
     pub(super) async fn publish_baselines(&self) -> Result<()> {
         let mut families = Vec::new();
         for baseline in &self.0.baselines {
-            let graph = baseline.graph.resolve(&self.context(), &self.limits())?;
-            let digest = self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
-            let id = family(&graph);
+            let (id, name, digest) = match &baseline.architecture {
+                Published::Declared(spec) => {
+                    let graph = spec.resolve(&self.context(), &self.limits())?;
+                    (family(&graph), GRAPH, self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?)
+                }
+                Published::Code(part, family) => {
+                    let alone = GuestBundle { architecture: part.clone(), training: None };
+                    (*family, BUNDLE, self.keep_guest(&alone).await?)
+                }
+            };
             families.push(PublishedFamily {
                 id,
                 name: baseline.name.clone(),
                 submission: baseline_id(id),
-                material: [(GRAPH.to_owned(), digest)].into(),
+                material: [(name.to_owned(), digest)].into(),
             });
         }
         Ok(self.0.store.publish_families(families, self.0.clock.now()).await?)

@@ -167,7 +167,7 @@ impl ValidatorBuilder {
         self
     }
 
-    /// Other published baselines than the shipped `gpt`.
+    /// Other published baselines than the shipped `gpt`, and `gpt-python` where a trainer takes Python.
     pub fn baselines(mut self, baselines: Vec<Baseline>) -> Self {
         self.baselines = Some(baselines);
         self
@@ -231,13 +231,16 @@ impl ValidatorBuilder {
         }
         let baselines = match self.baselines {
             Some(baselines) => baselines,
-            None => match Baseline::shipped("gpt") {
-                Ok(gpt) => vec![gpt],
-                Err(error) => {
+            None => {
+                // Python is timed against Python, so that a baseline of it runs wherever Python is measured.
+                let python = self.trainers.iter().any(|trainer| trainer.info().guest);
+                let names = ["gpt"].into_iter().chain(python.then_some("gpt-python"));
+                let shipped: Result<Vec<_>, Error> = names.map(Baseline::shipped).collect();
+                shipped.unwrap_or_else(|error| {
                     wrong.push(error.chain());
                     Vec::new()
-                }
-            },
+                })
+            }
         };
         match (self.chain, self.store, self.artifacts, self.weight_setter, self.data) {
             (Some(chain), Some(store), Some(artifacts), Some(weight_setter), Some(data)) if wrong.is_empty() => {

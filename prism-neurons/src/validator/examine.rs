@@ -1,7 +1,7 @@
 //! From submissions to what is measured: unpacked, checked, reviewed, named. Nothing of them runs.
 use super::{
     Validator,
-    material::{GRAPH, RECIPE},
+    material::{BUNDLE, GRAPH, HOOKS, RECIPE},
 };
 use crate::{
     intake::{IntakeError, Precheck},
@@ -18,14 +18,23 @@ use prism_core::{
 use prism_eval::{
     bundle::MAX_WIRE_BYTES,
     examination::{Content, Examination},
+    guest::GuestBundle,
+    review::Review,
 };
 
 /// Submissions that one step examines.
 const BATCH: usize = 32;
 /// The rule that holds bundles of Python.
-const NO_SANDBOX: &str = "sandbox.none";
+pub(super) const NO_SANDBOX: &str = "sandbox.none";
+/// What the miner reads meanwhile.
+const WAITS: &str = "no sandbox yet: bundles of Python wait until a runtime is installed";
 /// The rule that a recipe's target must be a family on record.
 const UNKNOWN_FAMILY: &str = "family.unknown";
+
+/// The rule that code trains Python only.
+const LANGUAGE: &str = "family.language";
+/// Under which name the findings of [`prism_eval::review`] are kept.
+const STATIC: &str = "static";
 
 /// What an examination comes to.
 enum Outcome {
@@ -99,6 +108,10 @@ impl Validator {
             examination.bundle.files().iter().map(|(path, text)| (path.clone(), text.clone().into_bytes())).collect();
         let source = Source { submission, files: &files };
         let (mut judged, mut findings) = (Vec::new(), Vec::new());
+        if let Content::Python(review) = &examination.content {
+            judged.extend(review.findings.iter().map(|finding| (true, finding.clone())));
+            findings.extend(review.findings.iter().map(|finding| (STATIC.to_owned(), finding.clone())));
+        }
         for reviewer in &self.0.reviewers {
             for finding in reviewer.review(&source, cancel).await? {
                 judged.push((reviewer.may_prove(), finding.clone()));
@@ -111,9 +124,10 @@ impl Validator {
     /// Which family it belongs to and what is measured of it.
     async fn name(&self, examination: &Examination) -> Result<Outcome> {
         let kind = examination.kind();
-        let Content::Native { graph, recipe } = &examination.content else {
-            let text = "no sandbox yet: bundles of Python wait until one is configured";
-            return Ok(held(kind, NO_SANDBOX, text));
+        let (graph, recipe) = match &examination.content {
+            Content::Native { graph, recipe } => (graph, recipe),
+            Content::Python(_) if !self.takes_python() => return Ok(held(kind, NO_SANDBOX, WAITS)),
+            Content::Python(review) => return self.name_python(examination, review).await,
         };
         let mut material = Material::new();
         if let Some(recipe) = recipe {
@@ -130,10 +144,44 @@ impl Validator {
         let Some(family) = self.0.store.family(target).await? else {
             return Ok(rejected(Some(kind), UNKNOWN_FAMILY, unknown_family(target)));
         };
-        let Some(graph) = family.material.get(GRAPH) else {
-            return Ok(held(kind, NO_SANDBOX, "no sandbox yet: the target family is a bundle of Python"));
+        // A declared recipe trains Python, too.
+        for name in [GRAPH, BUNDLE] {
+            material.extend(family.material.get_key_value(name).map(|(name, digest)| (name.clone(), *digest)));
+        }
+        if material.contains_key(BUNDLE) && !self.takes_python() {
+            return Ok(held(kind, NO_SANDBOX, WAITS));
+        }
+        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None }))
+    }
+
+    async fn name_python(&self, examination: &Examination, review: &Review) -> Result<Outcome> {
+        let kind = examination.kind();
+        let mut material = Material::new();
+        if let (Some(architecture), Some(family)) = (&review.parts.architecture, review.family) {
+            let alone = GuestBundle { architecture: architecture.clone(), training: None };
+            let digest = self.keep_guest(&alone).await?;
+            let founds = Some([(BUNDLE.to_owned(), digest)].into());
+            material.insert(BUNDLE.to_owned(), digest);
+            if kind.brings_recipe() {
+                let whole = GuestBundle { training: review.parts.training.clone(), ..alone };
+                material.insert(HOOKS.to_owned(), self.keep_guest(&whole).await?);
+            }
+            return Ok(Outcome::Passed(Examined { kind, family, material, founds }));
+        }
+        let target = examination.target().unwrap_or_default();
+        let Some(family) = self.0.store.family(target).await? else {
+            return Ok(rejected(Some(kind), UNKNOWN_FAMILY, unknown_family(target)));
         };
-        material.insert(GRAPH.to_owned(), *graph);
+        let Some(bundle) = family.material.get(BUNDLE).copied() else {
+            let text = "the target family is declared, and only declared recipes train it";
+            return Ok(rejected(Some(kind), LANGUAGE, text));
+        };
+        let architecture = self.guest_architecture(bundle).await?;
+        let Some(whole) = review.parts.join(Some(&architecture)) else {
+            return Err(Error::bug("a reviewed bundle of Python has no part that could run"));
+        };
+        material.insert(BUNDLE.to_owned(), bundle);
+        material.insert(HOOKS.to_owned(), self.keep_guest(&whole).await?);
         Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None }))
     }
 }

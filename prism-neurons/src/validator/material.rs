@@ -1,4 +1,7 @@
 //! What is measured of a submission, by the names under which it stands in the store.
+use super::Validator;
+use prism_core::{Digest, Error, Fault, Kind, Result, artifacts::ArtifactsExt};
+use prism_eval::guest::{GuestBundle, GuestPart, bundle::MAX_CANONICAL_BYTES};
 
 /// A canonical architecture.
 pub(super) const GRAPH: &str = "graph";
@@ -8,3 +11,26 @@ pub(super) const RECIPE: &str = "recipe";
 pub(super) const BUNDLE: &str = "bundle";
 /// The guest bundle with hooks that train.
 pub(super) const HOOKS: &str = "hooks";
+
+impl Validator {
+    /// Whether a trainer here takes Python.
+    pub(super) fn takes_python(&self) -> bool {
+        self.0.trainers.iter().any(|trainer| trainer.info().guest)
+    }
+
+    /// Keeps what a guest receives.
+    pub(super) async fn keep_guest(&self, bundle: &GuestBundle) -> Result<Digest> {
+        let bytes = bundle.canonical_bytes();
+        if bytes.len() > MAX_CANONICAL_BYTES {
+            let text = format!("guest bundle has {} bytes, at most {MAX_CANONICAL_BYTES} are read", bytes.len());
+            return Err(Error::new(Kind::Limit, Fault::Miner, text));
+        }
+        self.0.artifacts.keep_bytes(&bytes).await
+    }
+
+    /// The architecture of a family of Python.
+    pub(super) async fn guest_architecture(&self, bundle: Digest) -> Result<GuestPart> {
+        let bytes = self.0.artifacts.read(bundle, MAX_CANONICAL_BYTES as u64).await?;
+        Ok(GuestBundle::from_canonical_bytes(&bytes)?.architecture)
+    }
+}

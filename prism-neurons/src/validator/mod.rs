@@ -24,7 +24,7 @@ mod take_in;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use baseline::Baseline;
+pub use baseline::{Baseline, Published};
 pub use builder::{BuildError, ValidatorBuilder};
 pub use cohort::{CohortRule, SeedRule};
 pub use evaluate::RetryRule;
@@ -144,7 +144,14 @@ impl Validator {
     pub async fn start(&self) -> Result<()> {
         self.store().recover_runs().await?;
         self.publish_baselines().await?;
-        self.ensure_open_cohort().await
+        self.ensure_open_cohort().await?;
+        if self.takes_python() {
+            let released = self.0.store.release(examine::NO_SANDBOX, self.0.clock.now()).await?;
+            if released > 0 {
+                tracing::info!(released, "bundles of Python go on: there is a sandbox now");
+            }
+        }
+        Ok(())
     }
 
     /// One pass over everything but paying. Whether anything moved.

@@ -16,6 +16,8 @@ pub const RUN_LABEL: &str = "io.prism.sandbox.run";
 const LEAST_MEMORY: u64 = 6 << 20;
 /// One page: zero would mean the engine's default of 64 MiB.
 const LEAST_SHARED_MEMORY: u64 = 4096;
+/// Resolves to the loopback: torchrun meets under it.
+const HOSTNAME: &str = "sandbox";
 /// GPUs of one task.
 const MOST_GPUS: usize = 8;
 
@@ -50,8 +52,8 @@ pub(super) struct Around<'a> {
     pub(super) seccomp: &'a str,
     /// The image's id.
     pub(super) image: &'a str,
-    /// The host's folder for what the work leaves.
-    pub(super) artifacts: Option<&'a Path>,
+    /// The host's own scratch space for it.
+    pub(super) space: Option<&'a Path>,
     /// The name of this start.
     pub(super) run: &'a str,
 }
@@ -79,7 +81,7 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
         env: Some(env),
         user: Some(format!("{0}:{0}", around.config.user)),
         working_dir: Some(sandbox::SCRATCH.into()),
-        hostname: Some("sandbox".into()),
+        hostname: Some(HOSTNAME.into()),
         labels: Some(labels),
         tty: Some(false),
         open_stdin: Some(true),
@@ -87,7 +89,6 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         attach_stderr: Some(true),
-        network_disabled: Some(true),
         // A health check of the image would be work of its own.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".into()]), ..HealthConfig::default() }),
         host_config: Some(host(spec, around)?),
@@ -96,7 +97,7 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
 }
 
 fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, ContainerError> {
-    let Around { config, api, seccomp, artifacts, .. } = *around;
+    let Around { config, api, seccomp, space, .. } = *around;
     let Limits { memory, processes, shared_memory, .. } = spec.limits;
     if memory < LEAST_MEMORY {
         return Err(ContainerError::Spec(format!("a memory limit of {memory} bytes is below {LEAST_MEMORY}")));
@@ -105,8 +106,8 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
     for (inside, outside) in &spec.read_only {
         mounts.push(bind(inside, outside, true)?);
     }
-    if let Some(folder) = artifacts {
-        mounts.push(bind(sandbox::ARTIFACTS, folder, false)?);
+    if let Some(space) = space {
+        mounts.push(bind(sandbox::SCRATCH, space, false)?);
     }
     Ok(HostConfig {
         init: Some(true),
@@ -114,6 +115,10 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
         privileged: Some(false),
         // It has a loopback and nothing else, which is both of `Network`.
         network_mode: Some("none".into()),
+        // The host's name servers and search domains are nobody's business.
+        dns: Some(vec!["127.0.0.1".into()]),
+        dns_search: Some(vec![".".into()]),
+        extra_hosts: Some(vec![format!("{HOSTNAME}:127.0.0.1")]),
         ipc_mode: Some("private".into()),
         cgroupns_mode: (api >= PRIVATE_CGROUP).then_some(HostConfigCgroupnsModeEnum::PRIVATE),
         readonly_rootfs: Some(true),
@@ -127,7 +132,7 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
         pids_limit: Some(i64::from(processes).saturating_add(1)),
         ulimits: Some(ulimits(&spec.limits)),
         shm_size: Some(signed(shared_memory.max(LEAST_SHARED_MEMORY))),
-        tmpfs: scratch(&spec.limits, config),
+        tmpfs: if space.is_some() { None } else { scratch(&spec.limits, config) },
         mounts: Some(mounts),
         log_config: Some(HostConfigLogConfig { typ: Some("none".into()), config: None }),
         device_requests: gpus(&spec.gpus, config.gpu_request)?,
@@ -207,4 +212,184 @@ fn gpus(ids: &[String], request: GpuRequest) -> Result<Option<Vec<DeviceRequest>
 /// The engine's numbers have a sign; nobody grants more than they hold.
 fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prism_core::sandbox::Network;
+    use serde_json::{Value, json};
+    use std::collections::BTreeMap;
+
+    const ID: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    fn spec() -> SandboxSpec {
+        SandboxSpec {
+            root: Root::Image { digest: ID.into() },
+            argv: vec!["/usr/bin/python3".into(), "-I".into()],
+            env: BTreeMap::from([("A".into(), "b=c".into())]),
+            read_only: BTreeMap::from([("/runner".into(), "/srv/runner:x".into())]),
+            limits: Limits {
+                wall_millis: 1000,
+                cpu_time_millis: 1000,
+                memory: 1 << 30,
+                processes: 63,
+                files: 256,
+                file_size: 1 << 20,
+                scratch: 1 << 24,
+                scratch_inodes: 100,
+                shared_memory: 0,
+                stderr: 1,
+                channel: 1,
+            },
+            network: Network::Loopback,
+            gpus: Vec::new(),
+            required: Vec::new(),
+            labels: BTreeMap::from([(OWNER_LABEL.into(), "forged".into()), ("task".into(), "7".into())]),
+        }
+    }
+
+    fn made(spec: &SandboxSpec, config: &ContainerConfig, api: ApiVersion) -> Result<Value, ContainerError> {
+        let around = Around { config, api, seccomp: "{}", image: ID, space: None, run: "r1" };
+        Ok(serde_json::to_value(body(spec, &around)?).unwrap())
+    }
+
+    fn config() -> ContainerConfig {
+        ContainerConfig::new(Vec::new(), "me")
+    }
+
+    #[test]
+    fn everything_is_taken_away_that_a_container_would_have() {
+        let made = made(&spec(), &config(), PRIVATE_CGROUP).unwrap();
+        let host = made.get("HostConfig").unwrap();
+        for (name, value) in [
+            ("Init", json!(true)),
+            ("Privileged", json!(false)),
+            ("AutoRemove", json!(false)),
+            ("NetworkMode", json!("none")),
+            ("IpcMode", json!("private")),
+            ("CgroupnsMode", json!("private")),
+            ("ReadonlyRootfs", json!(true)),
+            ("CapDrop", json!(["ALL"])),
+            ("SecurityOpt", json!(["no-new-privileges", "seccomp={}"])),
+            ("Memory", json!(1 << 30)),
+            ("MemorySwap", json!(1 << 30)),
+            ("PidsLimit", json!(64)),
+            ("ShmSize", json!(4096)),
+            ("LogConfig", json!({ "Type": "none" })),
+            (
+                "Tmpfs",
+                json!({ "/tmp": "rw,nosuid,nodev,noexec,size=16777216,nr_inodes=100,mode=0700,uid=65532,gid=65532" }),
+            ),
+        ] {
+            assert_eq!(host.get(name), Some(&value), "{name}");
+        }
+        for absent in ["Binds", "CapAdd", "Devices", "DeviceRequests", "PidMode", "Runtime", "UTSMode", "VolumesFrom"] {
+            assert_eq!(host.get(absent), None, "{absent}");
+        }
+        let ulimits: Vec<_> = host.get("Ulimits").unwrap().as_array().unwrap().iter().collect();
+        assert!(ulimits.contains(&&json!({ "Name": "core", "Soft": 0, "Hard": 0 })), "{ulimits:?}");
+        assert!(ulimits.contains(&&json!({ "Name": "nofile", "Soft": 256, "Hard": 256 })), "{ulimits:?}");
+        assert_eq!(made.get("User"), Some(&json!("65532:65532")));
+        assert_eq!(made.get("Env"), Some(&json!(["A=b=c"])));
+        assert_eq!(made.get("Healthcheck"), Some(&json!({ "Test": ["NONE"] })));
+        // Without the right to say so, the engine would leave the hosts file out.
+        assert_eq!(made.get("NetworkDisabled"), None);
+    }
+
+    #[test]
+    fn paths_of_the_host_are_bound_read_only_and_alone() {
+        let config = config();
+        let space = Some(Path::new("/space"));
+        let around = Around { config: &config, api: PRIVATE_CGROUP, seccomp: "{}", image: ID, space, run: "r1" };
+        let made = serde_json::to_value(body(&spec(), &around).unwrap()).unwrap();
+        assert_eq!(made.pointer("/HostConfig/Tmpfs"), None);
+        let mounts = made.pointer("/HostConfig/Mounts").unwrap().as_array().unwrap().clone();
+        let shown: Vec<_> = mounts.iter().map(|m| (m.get("Source"), m.get("Target"), m.get("ReadOnly"))).collect();
+        let (runner, space) = (json!("/srv/runner:x"), json!("/space"));
+        let (at_runner, scratch, yes, no) = (json!("/runner"), json!("/tmp"), json!(true), json!(false));
+        let expected = [(Some(&runner), Some(&at_runner), Some(&yes)), (Some(&space), Some(&scratch), Some(&no))];
+        assert_eq!(shown, expected);
+        for mount in &mounts {
+            assert_eq!(mount.pointer("/BindOptions/NonRecursive"), Some(&json!(true)));
+        }
+        for (inside, outside) in
+            [("/", "/srv"), ("a", "/srv"), ("/a/../b", "/srv"), ("/a", "srv"), ("/a", "/srv/../etc")]
+        {
+            let spec = SandboxSpec { read_only: BTreeMap::from([(inside.into(), outside.into())]), ..spec() };
+            assert!(matches!(made_error(&spec), ContainerError::Spec(_)), "{inside} from {outside}");
+        }
+    }
+
+    fn made_error(spec: &SandboxSpec) -> ContainerError {
+        made(spec, &config(), PRIVATE_CGROUP).unwrap_err()
+    }
+
+    #[test]
+    fn a_label_of_the_spec_does_not_hide_whose_container_it_is() {
+        let made = made(&spec(), &config(), PRIVATE_CGROUP).unwrap();
+        let labels = json!({ OWNER_LABEL: "me", RUN_LABEL: "r1", "task": "7" });
+        assert_eq!(made.get("Labels"), Some(&labels));
+    }
+
+    #[test]
+    fn zeroes_mean_nothing_and_never_no_limit() {
+        let mut none = spec();
+        none.limits.scratch = 0;
+        none.limits.processes = 0;
+        let made = made(&none, &config(), PRIVATE_CGROUP).unwrap();
+        assert_eq!(made.pointer("/HostConfig/Tmpfs"), None);
+        assert_eq!(made.pointer("/HostConfig/PidsLimit"), Some(&json!(1)));
+        none.limits.memory = 0;
+        assert!(matches!(made_error(&none), ContainerError::Spec(_)));
+    }
+
+    #[test]
+    fn gpus_are_asked_for_by_id_up_to_eight() {
+        let with = |count: usize| SandboxSpec { gpus: (0..count).map(|id| id.to_string()).collect(), ..spec() };
+        let asked = |config: &ContainerConfig| {
+            made(&with(2), config, PRIVATE_CGROUP).unwrap().pointer("/HostConfig/DeviceRequests").cloned()
+        };
+        let nvidia = json!([{ "DeviceIDs": ["0", "1"], "Capabilities": [["gpu"]] }]);
+        assert_eq!(asked(&config()), Some(nvidia));
+        let cdi = ContainerConfig { gpu_request: GpuRequest::Cdi, ..config() };
+        assert_eq!(asked(&cdi), Some(json!([{ "Driver": "cdi", "DeviceIDs": ["0", "1"] }])));
+        assert!(made(&with(8), &config(), PRIVATE_CGROUP).is_ok());
+        assert!(matches!(made_error(&with(9)), ContainerError::Spec(_)));
+    }
+
+    #[test]
+    fn options_that_an_engine_or_operator_chooses_are_passed_on() {
+        let choice =
+            ContainerConfig { runtime: Some("runsc".into()), executable_scratch: true, user: 70000, ..config() };
+        let made = made(&spec(), &choice, ApiVersion(1, 40)).unwrap();
+        assert_eq!(made.pointer("/HostConfig/Runtime"), Some(&json!("runsc")));
+        assert_eq!(made.pointer("/HostConfig/CgroupnsMode"), None);
+        assert_eq!(made.get("User"), Some(&json!("70000:70000")));
+        let scratch = made.pointer("/HostConfig/Tmpfs/~1tmp").unwrap().as_str().unwrap();
+        assert!(scratch.contains(",exec,") && scratch.contains("uid=70000"), "{scratch}");
+    }
+
+    #[test]
+    fn images_are_named_by_digest_alone() {
+        let by = |digest: &str| image_by_digest(&Root::Image { digest: digest.into() }).map(str::to_owned);
+        assert_eq!(by(ID).unwrap(), ID);
+        let repository = format!("ghcr.io/a/b@{ID}");
+        assert_eq!(by(&repository).unwrap(), repository);
+        let upper = ID.to_uppercase();
+        for tag in ["", "a", "a:b", "sha256:", "sha256:00", &upper, &format!("@{ID}"), &format!("{ID}@{ID}0"), &ID[7..]]
+        {
+            assert!(matches!(by(tag), Err(ContainerError::NotADigest(_))), "{tag}");
+        }
+        let folders = image_by_digest(&Root::HostDirectories(vec!["/usr".into()]));
+        assert!(matches!(folders, Err(ContainerError::Unsupported(_))));
+    }
+
+    #[test]
+    fn variables_that_would_become_others_are_refused() {
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
+            let spec = SandboxSpec { env: BTreeMap::from([(name.into(), value.into())]), ..spec() };
+            assert!(matches!(made_error(&spec), ContainerError::Spec(_)), "{name:?}={value:?}");
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub use create::{OWNER_LABEL, RUN_LABEL};
 pub use engine::candidates;
 pub use error::ContainerError;
 
+use super::artifacts::Caps;
 use async_trait::async_trait;
 use bollard::{
     Docker,
@@ -59,7 +60,7 @@ pub enum GpuRequest {
     Cdi,
 }
 
-/// Where files that work leaves lie until they are collected, and where they go.
+/// Where scratch space lies when files that work leaves are to be collected, and where they go.
 #[derive(Debug, Clone)]
 pub struct ArtifactSpace {
     /// A folder of this program's own, on the engine's machine. A sized tmpfs is mounted below it for each container,
@@ -67,6 +68,8 @@ pub struct ArtifactSpace {
     pub folder: PathBuf,
     /// Keeps what is collected.
     pub store: Arc<dyn Artifacts>,
+    /// How much is collected.
+    pub caps: Caps,
 }
 
 /// How containers are made.
@@ -84,7 +87,8 @@ pub struct ContainerConfig {
     pub executable_scratch: bool,
     /// User and group of the work.
     pub user: u32,
-    /// Collects files below `/tmp/artifacts`; without it they are lost with the rest of the scratch space.
+    /// Collects files below `/tmp/artifacts`, a folder that is there for it. Without this, scratch space is the container's
+    /// own, and gone with it.
     pub artifacts: Option<ArtifactSpace>,
 }
 
@@ -214,7 +218,7 @@ impl Inner {
         let image = image_id(&docker, digest).await?;
         let live = self.begin();
         let space = match &self.config.artifacts {
-            Some(to) => Some(Space::mount(&to.folder, &live.run, &spec.limits, self.config.user)?),
+            Some(to) => Some(Space::mount(&to.folder, &live.run, &spec.limits, &self.config)?),
             None => None,
         };
         let around = Around {
@@ -222,7 +226,7 @@ impl Inner {
             api: self.api,
             seccomp: &self.seccomp,
             image: &image,
-            artifacts: space.as_ref().map(Space::path),
+            space: space.as_ref().map(Space::path),
             run: &live.run,
         };
         let body = create::body(&spec, &around)?;
@@ -264,8 +268,7 @@ impl Inner {
         if let (Some(space), Some(pid), true) = (&space, pid, shared.is_seen())
             && space.is_shown_to(pid) == Some(false)
         {
-            let what = "bind the space for artifacts, which is on another machine".to_owned();
-            return Err(ContainerError::Unsupported(what));
+            return Err(ContainerError::Unsupported("bind scratch space: the engine has other mounts".into()));
         }
         let wires = streams::wires(&shared);
         let carriers = vec![

@@ -5,7 +5,11 @@ use super::{
     engine::Engine,
     error::ContainerError,
     space::Space,
-    streams::{ChannelSink, ChannelSource, Tail},
+    streams::{ChannelSink, ChannelSource},
+};
+use crate::sandbox::{
+    artifacts::{self, CollectError},
+    evidence::{Evidence, Tail},
 };
 use async_trait::async_trait;
 use bollard::{
@@ -16,7 +20,7 @@ use bollard::{
 };
 use futures::StreamExt;
 use prism_core::{
-    Digest, Error, Result,
+    Digest, Error, Fault, Kind, Result,
     sandbox::{Channel, Killer, Limits, Running, SandboxOutcome, Usage},
     submission::FailureClass,
 };
@@ -37,11 +41,17 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, sleep_until, timeout},
 };
 
+/// Bytes of standard error that are kept.
+const TAIL: usize = 64 * 1024;
 /// Between two looks at the counters: files of this host, else the engine's own count.
 const LOOK: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_millis(250);
+/// For the engine's own count. The first may take a second where it can't be had at once.
+const ANSWER: Duration = Duration::from_secs(3);
 /// From a kill until an engine that doesn't see its effect is given up.
 const DYING: Duration = Duration::from_secs(20);
+/// For processes that are busy in the kernel to stand still.
+const FREEZING: Duration = Duration::from_secs(10);
 /// For the last bytes of standard error after the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// For an engine that came back after it was lost.
@@ -91,10 +101,10 @@ impl Shared {
             wake: Notify::new(),
             ended: watch::Sender::new(false),
             init,
-            cgroup,
             seen: Mutex::default(),
-            tail: Mutex::default(),
+            tail: Mutex::new(Tail::new(TAIL)),
             frozen: tokio::sync::Mutex::new(false),
+            cgroup,
             container,
         }
     }
@@ -262,15 +272,24 @@ impl Running for ContainerRunning {
             if *frozen || shared.is_killed() || *shared.ended.borrow() {
                 return Ok(());
             }
-            let paused =
-                docker.pause_container(&shared.container).await.map_err(ContainerError::call("freeze a container"));
-            match paused {
-                Ok(()) => *frozen = true,
-                // Work that has ended can't be stopped, and nothing of it runs.
-                Err(error) if error.status() == Some(409) && !is_running(&docker, &shared.container).await => {}
-                Err(error) => return Err(error),
+            let until = Instant::now() + FREEZING;
+            loop {
+                let paused = docker.pause_container(&shared.container).await;
+                match paused.map_err(ContainerError::call("freeze a container")) {
+                    Ok(()) => {
+                        *frozen = true;
+                        return Ok(());
+                    }
+                    // Work that has ended can't be stopped, and nothing of it runs.
+                    Err(_) if shared.is_killed() || is_over(&docker, &shared.container).await => return Ok(()),
+                    // A group of version 1 may fail to freeze while its processes are busy in the kernel, and runc gives
+                    // up after some milliseconds.
+                    Err(error) if error.status() == Some(500) && Instant::now() < until => {
+                        sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            Ok(())
         };
         Ok(self.engine.call(freeze).await?)
     }
@@ -285,7 +304,7 @@ impl Running for ContainerRunning {
             let going =
                 docker.unpause_container(&shared.container).await.map_err(ContainerError::call("thaw a container"));
             if let Err(error) = going
-                && is_running(&docker, &shared.container).await
+                && !is_over(&docker, &shared.container).await
             {
                 return Err(error);
             }
@@ -307,9 +326,12 @@ impl Running for ContainerRunning {
     }
 }
 
-async fn is_running(docker: &Docker, container: &str) -> bool {
-    let state = docker.inspect_container(container, None).await.ok().and_then(|seen| seen.state);
-    state.and_then(|state| state.running).unwrap_or(false)
+/// Whether the engine says that it has ended. An engine that says nothing doesn't.
+async fn is_over(docker: &Docker, container: &str) -> bool {
+    match docker.inspect_container(container, None).await.map_err(ContainerError::call("look at a container")) {
+        Ok(seen) => seen.state.and_then(|state| state.running) == Some(false),
+        Err(error) => error.status() == Some(404),
+    }
 }
 
 /// Everything that ends with a container.
@@ -326,26 +348,11 @@ pub(super) struct Watch {
     pub(super) sees: Arc<AtomicBool>,
 }
 
-/// What the host knows about an end.
-#[derive(Debug, Default)]
-struct End {
-    /// The engine can't say how it ended.
-    lost: Option<String>,
-    /// Why the host killed it.
-    verdict: Option<(FailureClass, String)>,
-    exit: Option<i64>,
-    oom_killed: bool,
-    refused_processes: u64,
-    cpu_exceeded: bool,
-    survivors: usize,
-    /// Why what it left was not taken.
-    refused_artifacts: Option<String>,
-}
-
 impl Watch {
     /// Watches a container to its end, removes it, looks for survivors and collects what it left.
     pub(super) async fn over(mut self) -> SandboxOutcome {
         let state = self.watch().await;
+        let wall_millis = millis(self.shared.started.elapsed());
         self.shared.ended.send_replace(true);
         let killed = self.shared.is_killed();
         if killed || timeout(LAST_WORDS, &mut self.stderr).await.is_err() {
@@ -355,55 +362,76 @@ impl Watch {
             self.carriers.iter().for_each(JoinHandle::abort);
         }
         let Sample { mut usage, refused_processes } = self.shared.seen();
-        let mut end = End {
-            verdict: lock(&self.shared.verdict).clone(),
+        usage.wall_millis = wall_millis;
+        let mut evidence = Evidence {
+            killed: lock(&self.shared.verdict).clone().or_else(|| self.exceeded()),
             refused_processes,
-            cpu_exceeded: usage.cpu_millis > self.limits.cpu_time_millis,
-            ..End::default()
+            scratch_full: self.artifacts.as_ref().is_some_and(|(space, _)| space.is_full()),
+            ..Evidence::default()
         };
-        match state {
-            Ok(ContainerState { exit_code, oom_killed, error, .. }) => {
-                end.exit = exit_code;
-                end.oom_killed = oom_killed.unwrap_or(false);
-                end.lost = error.filter(|error| !error.is_empty());
-            }
-            Err(error) => end.lost = Some(Error::from(error).chain()),
+        let state = state.unwrap_or_else(|error| {
+            evidence.lost = Some(Error::from(error).chain());
+            ContainerState::default()
+        });
+        if let Some(error) = state.error.filter(|error| !error.is_empty()) {
+            evidence.lost.get_or_insert(error);
         }
-        usage.oom_kills = usage.oom_kills.max(end.oom_killed.into());
+        usage.oom_kills = usage.oom_kills.max(state.oom_killed.unwrap_or(false).into());
+        evidence.oom_kills = usage.oom_kills;
+        evidence.exit = state.exit_code.map(|exit| i32::try_from(exit).unwrap_or(i32::MAX));
+        if evidence.exit == Some(i32::MAX) {
+            // What a shim reports that took a traced stop for an exit: no process ends like this.
+            evidence.artifacts = Some("the engine lost its first process".into());
+        }
+        if killed && evidence.exit == Some(128 + Signal::KILL.as_raw()) {
+            (evidence.exit, evidence.signal) = (None, Some(Signal::KILL.as_raw()));
+        }
         if let Err(error) = remove(&self.docker, &self.shared.container).await {
             tracing::warn!(container = self.shared.container, %error, "container is left for a sweep");
         }
         let survivors = self.survivors().await;
-        end.survivors = survivors.unwrap_or(0);
+        if let Some(count @ 1..) = survivors {
+            evidence.artifacts = Some(format!("{count} of its processes outlived its container"));
+        }
         let artifacts = match self.artifacts.take() {
-            // What survives could still change them.
-            Some(_) if end.survivors > 0 => BTreeMap::new(),
-            Some((space, to)) => match collect(&space, &to, &self.limits).await {
+            // What survives could still change them, and what is refused is not looked at.
+            Some((space, to)) if evidence.artifacts.is_none() => match collect(&space, &to).await {
                 Ok(artifacts) => artifacts,
-                Err(reason) => {
-                    end.refused_artifacts = Some(reason);
+                Err(CollectError::Refused(why)) => {
+                    evidence.artifacts = Some(why);
+                    BTreeMap::new()
+                }
+                Err(CollectError::Failed(error)) => {
+                    evidence.lost.get_or_insert(error.chain());
                     BTreeMap::new()
                 }
             },
-            None => BTreeMap::new(),
+            _ => BTreeMap::new(),
         };
-        let (failure, mut reason) = classify(&end);
+        let (failure, mut reason) = evidence.classify();
         if survivors.is_none() {
             reason.push_str(" (this host doesn't see the engine's processes, so survivors were not looked for)");
         }
-        let exit = end.exit.and_then(|exit| i32::try_from(exit).ok());
-        let by_host = end.verdict.is_some() && exit == Some(128 + Signal::KILL.as_raw());
-        let (stderr_tail, stderr_total) = self.shared.stderr(|tail| (mem::take(&mut tail.kept).into(), tail.total));
+        let tail = self.shared.stderr(|tail| mem::replace(tail, Tail::new(TAIL)));
         SandboxOutcome {
             failure,
             reason,
-            exit: exit.filter(|_| !by_host),
-            signal: by_host.then_some(Signal::KILL.as_raw()),
+            exit: evidence.exit,
+            signal: evidence.signal,
             usage,
-            stderr_tail,
-            stderr_total,
+            stderr_total: tail.total(),
+            stderr_tail: tail.into_bytes(),
             artifacts,
         }
+    }
+
+    /// A cap on bytes that was passed before the end, and seen only after it.
+    fn exceeded(&self) -> Option<(FailureClass, String)> {
+        let over = |count: u64, cap: u64, what: &str| {
+            (count > cap).then(|| (FailureClass::Resource, format!("more than {cap} bytes on {what}")))
+        };
+        let channel = over(self.shared.channel.load(Ordering::Relaxed), self.limits.channel, "the channel");
+        channel.or_else(|| over(self.shared.stderr(|tail| tail.total()), self.limits.stderr, "standard error"))
     }
 
     /// Until the engine says that it has ended, killing it at its limits.
@@ -420,8 +448,20 @@ impl Watch {
             }
         };
         tokio::pin!(late);
-        let mut looks = interval(if shared.cgroup.is_some() { LOOK } else { ASK });
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let counting = async {
+            let mut looks = interval(if shared.is_seen() { LOOK } else { ASK });
+            looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                looks.tick().await;
+                // An engine that doesn't answer once is asked again.
+                if let Ok(Ok(Sample { usage, .. })) = timeout(ANSWER, shared.look(&self.docker)).await
+                    && usage.cpu_millis > self.limits.cpu_time_millis
+                {
+                    return;
+                }
+            }
+        };
+        tokio::pin!(counting);
         loop {
             tokio::select! {
                 biased;
@@ -431,18 +471,15 @@ impl Watch {
                     let reason = format!("the wall clock of {} ms ran out", self.limits.wall_millis);
                     shared.kill(FailureClass::Resource, &reason);
                 }
-                _ = looks.tick() => {
-                    // An engine that doesn't answer once is asked again; the wall clock goes on.
-                    if let Ok(Sample { usage, .. }) = shared.look(&self.docker).await
-                        && usage.cpu_millis > self.limits.cpu_time_millis
-                    {
-                        let reason = format!("more than {} ms of processor time", self.limits.cpu_time_millis);
-                        shared.kill(FailureClass::Resource, &reason);
-                    }
+                () = &mut counting => {
+                    let reason = format!("more than {} ms of processor time", self.limits.cpu_time_millis);
+                    shared.kill(FailureClass::Resource, &reason);
                 }
             }
         }
-        let _ = shared.look(&self.docker).await;
+        if shared.is_seen() {
+            let _ = shared.look(&self.docker).await;
+        }
         // Open connections would hold up the engine's own account of the end.
         self.carriers.iter().for_each(JoinHandle::abort);
         self.stderr.abort();
@@ -488,10 +525,13 @@ impl Watch {
     }
 }
 
-/// Takes what work left, after its end; why not, otherwise.
-async fn collect(space: &Space, to: &ArtifactSpace, limits: &Limits) -> Result<BTreeMap<String, Digest>, String> {
-    let _ = (space, to, limits);
-    Ok(BTreeMap::new())
+/// Takes what work left, after its end.
+async fn collect(space: &Space, to: &ArtifactSpace) -> Result<BTreeMap<String, Digest>, CollectError> {
+    let folder = space.open().map_err(|error| {
+        let message = "space for artifacts can't be opened";
+        CollectError::Failed(Error::new(Kind::Unavailable, Fault::Infrastructure, message).because(error))
+    })?;
+    artifacts::collect(folder, to.caps, Some(to.store.as_ref())).await
 }
 
 /// Kills by the engine, frozen or not.
@@ -530,84 +570,5 @@ async fn end_of(docker: &Docker, container: &str) -> Result<ContainerState, Cont
             }
         }
         sleep(Duration::from_millis(100)).await;
-    }
-}
-
-/// The class of an end and what to say about it, by precedence: infrastructure, what the host killed for, resources,
-/// policy, the work's own failure. Nothing that the work wrote is looked at.
-fn classify(end: &End) -> (Option<FailureClass>, String) {
-    let failed = end.exit != Some(0);
-    if let Some(lost) = &end.lost {
-        return (Some(FailureClass::Infrastructure), format!("the engine can't say how it ended: {lost}"));
-    }
-    if let Some((class, reason)) = &end.verdict {
-        return (Some(*class), reason.clone());
-    }
-    // Memory alone is no failure: a child may have been killed and the work have gone on without it.
-    if failed && end.oom_killed {
-        return (Some(FailureClass::Resource), "killed for lack of memory".into());
-    }
-    if failed && end.refused_processes > 0 {
-        let refused = end.refused_processes;
-        return (Some(FailureClass::Resource), format!("failed after its limit refused {refused} processes"));
-    }
-    if end.cpu_exceeded {
-        return (Some(FailureClass::Resource), "more processor time than granted".into());
-    }
-    if end.survivors > 0 {
-        let survivors = end.survivors;
-        return (Some(FailureClass::Policy), format!("{survivors} of its processes outlived its container"));
-    }
-    if let Some(reason) = &end.refused_artifacts {
-        return (Some(FailureClass::Policy), reason.clone());
-    }
-    match end.exit {
-        Some(0) => (None, "ended with 0".into()),
-        Some(exit) => match i32::try_from(exit) {
-            Ok(exit) => (Some(FailureClass::MinerCode), format!("ended with {exit}")),
-            // What a shim reports that took a traced stop for an exit.
-            Err(_) => (Some(FailureClass::Policy), format!("the engine lost its first process (exit {exit})")),
-        },
-        None => (Some(FailureClass::Infrastructure), "the engine doesn't say how it ended".into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(end: End) -> Option<FailureClass> {
-        classify(&end).0
-    }
-
-    #[test]
-    fn classes_take_precedence_in_the_order_of_the_design() {
-        let all = || End {
-            lost: Some("gone".into()),
-            verdict: Some((FailureClass::Policy, "audit".into())),
-            exit: Some(1),
-            oom_killed: true,
-            refused_processes: 1,
-            survivors: 1,
-            ..End::default()
-        };
-        assert_eq!(class(all()), Some(FailureClass::Infrastructure));
-        assert_eq!(class(End { lost: None, ..all() }), Some(FailureClass::Policy));
-        assert_eq!(class(End { lost: None, verdict: None, ..all() }), Some(FailureClass::Resource));
-        let survived = End { lost: None, verdict: None, oom_killed: false, refused_processes: 0, ..all() };
-        assert_eq!(class(survived), Some(FailureClass::Policy));
-        assert_eq!(class(End { exit: Some(1), ..End::default() }), Some(FailureClass::MinerCode));
-        assert_eq!(class(End { exit: Some(0), ..End::default() }), None);
-    }
-
-    #[test]
-    fn memory_that_a_child_ran_out_of_is_no_failure_of_work_that_ended_well() {
-        assert_eq!(class(End { exit: Some(0), oom_killed: true, refused_processes: 9, ..End::default() }), None);
-    }
-
-    #[test]
-    fn an_exit_that_no_process_can_have_is_not_the_works_own() {
-        assert_eq!(class(End { exit: Some(4_294_967_295), ..End::default() }), Some(FailureClass::Policy));
-        assert_eq!(class(End { exit: None, ..End::default() }), Some(FailureClass::Infrastructure));
     }
 }

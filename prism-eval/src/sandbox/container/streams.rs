@@ -11,7 +11,7 @@ use prism_core::{
     channel::{ByteSink, ByteSource},
     submission::FailureClass,
 };
-use std::{collections::VecDeque, fmt, io, pin::Pin, sync::Arc};
+use std::{fmt, io, pin::Pin, sync::Arc};
 use tokio::{
     io::{AsyncWrite, AsyncWriteExt},
     sync::{mpsc, oneshot},
@@ -26,26 +26,6 @@ pub(super) type Input = Pin<Box<dyn AsyncWrite + Send>>;
 const PIECES: usize = 8;
 /// Bytes in one of them, on the way in.
 const PIECE: usize = 64 * 1024;
-/// Bytes of standard error that are kept.
-const TAIL: usize = 64 * 1024;
-
-/// The end of standard error, and how much there was.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    pub(super) kept: VecDeque<u8>,
-    pub(super) total: u64,
-}
-
-impl Tail {
-    fn push(&mut self, bytes: &[u8]) {
-        self.total = self.total.saturating_add(bytes.len() as u64);
-        let last = bytes.get(bytes.len().saturating_sub(TAIL)..).unwrap_or(bytes);
-        let excess = (self.kept.len() + last.len()).saturating_sub(TAIL);
-        self.kept.drain(..excess.min(self.kept.len()));
-        self.kept.extend(last);
-    }
-}
-
 /// The host's ends of a channel, and what moves its bytes.
 pub(super) struct Wires {
     pub(super) source: ChannelSource,
@@ -82,7 +62,7 @@ pub(super) async fn keep_stderr(mut output: Output, cap: u64, shared: Arc<Shared
     while let Some(Ok(piece)) = output.next().await {
         let total = shared.stderr(|tail| {
             tail.push(piece.as_ref());
-            tail.total
+            tail.total()
         });
         if total > cap {
             shared.kill(FailureClass::Resource, &format!("more than {cap} bytes on standard error"));
@@ -183,23 +163,5 @@ impl ByteSink for ChannelSink {
             return Ok(());
         }
         closed.await.unwrap_or(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tail_keeps_the_last_bytes_and_counts_all() {
-        let mut tail = Tail::default();
-        tail.push(b"head");
-        tail.push(&vec![b'x'; TAIL - 2]);
-        tail.push(b"end");
-        let kept: Vec<u8> = tail.kept.iter().copied().collect();
-        assert_eq!((tail.total, kept.len()), (TAIL as u64 + 5, TAIL));
-        assert!(kept.starts_with(b"x") && kept.ends_with(b"xend"));
-        tail.push(&vec![b'y'; 3 * TAIL]);
-        assert!(tail.kept.len() == TAIL && tail.kept.iter().all(|b| *b == b'y'));
     }
 }

@@ -7,10 +7,11 @@ use prism_chain::{
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
-use prism_core::{Cancel, Error, Fault, Kind, Result};
+use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result};
 use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
+    guests,
     intake::{IntakeLimits, IntakeSource},
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
@@ -78,7 +79,13 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
         Some(word) => SeedRule::Fixed(word.clone()),
         None => SeedRule::Chain { delay: config.cohort.delay },
     };
-    let validator = validator::Validator::builder()
+    let environment = guests::EngineEnvironment::of_process();
+    let kept: Arc<dyn Artifacts> = Arc::<FileArtifacts>::clone(&artifacts);
+    let python = guests::trainer(&config.guest, folder, Arc::clone(&corpus), kept, &environment).await?;
+    if python.is_none() {
+        eprintln!("bundles of Python wait: no runtime is installed (`prism runtime install`)");
+    }
+    let mut builder = validator::Validator::builder()
         .subnet(config.chain.netuid, config.chain.mechanism)
         .chain(SubtensorView::new(client.clone()))
         .source(IntakeSource::new(store.clone()))
@@ -90,8 +97,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
         .workers(config.evaluation.workers as usize)
-        .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() })
-        .build()?;
+        .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() });
+    if let Some(python) = python {
+        builder = builder.trainer(python);
+    }
+    let validator = builder.build()?;
     let cancel = Cancel::new();
     let limits = IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() };
     let address = validator.listen(config.http.listen, hotkey, limits, &cancel).await?;
