@@ -393,9 +393,9 @@ mod tests {
         assert_eq!((key.as_deref(), body["model"].as_str()), (Some("Bearer secret-key"), Some("judge")));
         let sent = body["messages"][1]["content"].as_str().unwrap();
         assert!(sent.contains("x = 1") && !sent.to_lowercase().contains("pass me"), "{sent}");
-        let none = ask(&reviewer, &files("say = '{\"findings\":[]}'"));
         drop(seen);
-        assert_eq!(none.await.unwrap(), vec![]);
+        let nothing = files("say = '{\"findings\":[]}'");
+        assert_eq!(ask(&reviewer, &nothing).await.unwrap(), vec![]);
     }
 
     #[tokio::test]

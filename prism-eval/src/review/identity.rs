@@ -14,7 +14,10 @@ use super::{
     syntax::{Kind, Module, Node, NodeId},
 };
 use prism_core::{Digest, FamilyId};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
 
 /// Attributes that mean something to PyTorch or to Python, so that their names belong to the structure.
 const SPOKEN: [&str; 26] = [
@@ -113,6 +116,8 @@ fn structure(sources: &Sources, architecture: &str, entrypoint: &str, hooks: &[&
         definitions: BTreeMap::new(),
         queue: VecDeque::new(),
         attributes: BTreeMap::new(),
+        imported: BTreeMap::new(),
+        places: BTreeMap::new(),
         out: Vec::new(),
     };
     for hook in hooks {
@@ -139,8 +144,14 @@ struct Writer<'a> {
     definitions: BTreeMap<Place, usize>,
     queue: VecDeque<(&'a Module, NodeId)>,
     attributes: BTreeMap<String, usize>,
+    /// What imports bind, by module.
+    imported: BTreeMap<String, Rc<Imported>>,
+    /// Places of parameters, by function or class.
+    places: BTreeMap<Place, Rc<BTreeMap<String, usize>>>,
     out: Vec<u8>,
 }
+
+type Imported = BTreeMap<String, String>;
 
 /// What an attribute is.
 enum Dotted<'a> {
@@ -168,6 +179,8 @@ struct Scope {
 
 enum Step {
     Visit(NodeId),
+    /// An attribute of a value, as is known from the attribute that it is part of.
+    Inner(NodeId),
     Leave,
 }
 
@@ -221,12 +234,15 @@ impl<'a> Writer<'a> {
                 return;
             }
             // Files have no order of their own: that of what they define first does.
-            let first = |module: &Module| {
-                let own = self.definitions.iter().filter(|((path, _), _)| path == module.path());
-                own.map(|(_, number)| *number).min().unwrap_or(usize::MAX)
-            };
-            let mut keyed: Vec<(usize, &Module, NodeId)> =
-                effects.into_iter().map(|(module, id)| (first(module), module, id)).collect();
+            let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+            for ((path, _), number) in &self.definitions {
+                let known = first.entry(path).or_insert(*number);
+                *known = (*known).min(*number);
+            }
+            let mut keyed: Vec<(usize, &Module, NodeId)> = effects
+                .into_iter()
+                .map(|(module, id)| (first.get(module.path()).copied().unwrap_or(usize::MAX), module, id))
+                .collect();
             keyed.sort_by_key(|(first, ..)| *first);
             for (_, module, id) in keyed {
                 self.token('!', "");
@@ -252,12 +268,24 @@ impl<'a> Writer<'a> {
 
     fn tree(&mut self, module: &'a Module, root: NodeId) {
         let mut scopes = vec![Scope { locals: stored_names(module, root, true), ..Scope::default() }];
-        let imported = imported_names(module);
+        let imported = match self.imported.get(module.path()) {
+            Some(imported) => Rc::clone(imported),
+            None => {
+                let imported = Rc::new(imported_names(module));
+                self.imported.insert(module.path().to_owned(), Rc::clone(&imported));
+                imported
+            }
+        };
+        let imported = &*imported;
         let mut open = vec![Step::Visit(root)];
         while let Some(step) = open.pop() {
-            let Step::Visit(id) = step else {
-                scopes.pop();
-                continue;
+            let (id, inner) = match step {
+                Step::Visit(id) => (id, false),
+                Step::Inner(id) => (id, true),
+                Step::Leave => {
+                    scopes.pop();
+                    continue;
+                }
             };
             let node = module.node(id);
             match node.kind {
@@ -268,17 +296,19 @@ impl<'a> Writer<'a> {
                     continue;
                 }
                 Kind::Name => {
-                    self.name(module, &scopes, &imported, node);
+                    self.name(module, &scopes, imported, node);
                     number_local(&mut scopes, &node.text, &mut self.out);
                     continue;
                 }
                 Kind::Attribute => {
-                    if self.outside(module, &scopes, &imported, id) {
+                    if !inner && self.outside(module, &scopes, imported, id) {
                         continue;
                     }
                     self.number('k', node.kind as usize);
                     self.attribute(module, &mut scopes, id);
-                    open.push(Step::Visit(module.child(id, 0)));
+                    let object = module.child(id, 0);
+                    let is_attribute = module.node(object).kind == Kind::Attribute;
+                    open.push(if is_attribute { Step::Inner(object) } else { Step::Visit(object) });
                     continue;
                 }
                 Kind::Function | Kind::AsyncFunction | Kind::Lambda | Kind::Class => {
@@ -288,7 +318,7 @@ impl<'a> Writer<'a> {
                 }
                 Kind::Call => {
                     self.number('k', node.kind as usize);
-                    self.call(module, &scopes, &imported, &mut open, id);
+                    self.call(module, &scopes, imported, &mut open, id);
                     continue;
                 }
                 _ => {}
@@ -309,7 +339,7 @@ impl<'a> Writer<'a> {
     }
 
     /// A name that isn't local: a definition of the bundle, another module's, or a builtin.
-    fn name(&mut self, module: &'a Module, scopes: &[Scope], imported: &BTreeMap<String, String>, node: &Node) {
+    fn name(&mut self, module: &'a Module, scopes: &[Scope], imported: &Imported, node: &Node) {
         if is_local(scopes, &node.text) {
             return;
         }
@@ -324,13 +354,7 @@ impl<'a> Writer<'a> {
     }
 
     /// What an attribute is that begins with a module.
-    fn dotted(
-        &self,
-        module: &'a Module,
-        scopes: &[Scope],
-        imported: &BTreeMap<String, String>,
-        id: NodeId,
-    ) -> Dotted<'a> {
+    fn dotted(&self, module: &'a Module, scopes: &[Scope], imported: &Imported, id: NodeId) -> Dotted<'a> {
         let (mut at, mut path) = (id, Vec::new());
         while module.node(at).kind == Kind::Attribute {
             path.push(module.node(at).text.as_str());
@@ -360,13 +384,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes an attribute that begins with a module, if it does: in full, or as the definition that it leads to.
-    fn outside(
-        &mut self,
-        module: &'a Module,
-        scopes: &[Scope],
-        imported: &BTreeMap<String, String>,
-        id: NodeId,
-    ) -> bool {
+    fn outside(&mut self, module: &'a Module, scopes: &[Scope], imported: &Imported, id: NodeId) -> bool {
         match self.dotted(module, scopes, imported, id) {
             Dotted::Value => return false,
             Dotted::Foreign(name) => self.token('F', &name),
@@ -443,15 +461,19 @@ impl<'a> Writer<'a> {
         scopes.push(scope);
     }
 
+    fn parameter_places(&mut self, module: &Module, id: NodeId) -> Rc<BTreeMap<String, usize>> {
+        let place = (module.path().to_owned(), id);
+        if let Some(places) = self.places.get(&place) {
+            return Rc::clone(places);
+        }
+        let names = parameter_names(module, id).into_iter().enumerate();
+        let places: Rc<BTreeMap<String, usize>> = Rc::new(names.map(|(place, name)| (name, place)).collect());
+        self.places.insert(place, Rc::clone(&places));
+        places
+    }
+
     /// A call: keywords in an order of their own, those of the bundle's functions by their place.
-    fn call(
-        &mut self,
-        module: &'a Module,
-        scopes: &[Scope],
-        imported: &BTreeMap<String, String>,
-        open: &mut Vec<Step>,
-        id: NodeId,
-    ) {
+    fn call(&mut self, module: &'a Module, scopes: &[Scope], imported: &Imported, open: &mut Vec<Step>, id: NodeId) {
         let callee = module.child(id, 0);
         let callee_node = module.node(callee);
         let own = match callee_node.kind {
@@ -465,8 +487,8 @@ impl<'a> Writer<'a> {
             _ => None,
         };
         let places = match own {
-            Some(Binding::Node(module, id)) => parameter_names(module, id),
-            _ => Vec::new(),
+            Some(Binding::Node(module, id)) => self.parameter_places(module, id),
+            _ => Rc::default(),
         };
         let foreign = match callee_node.kind {
             Kind::Name => imported.contains_key(&callee_node.text) && places.is_empty(),
@@ -481,8 +503,8 @@ impl<'a> Writer<'a> {
             .into_iter()
             .map(|id| {
                 let name = module.node(id).text.as_str();
-                match places.iter().position(|place| place == name) {
-                    Some(place) => (place, "", id),
+                match places.get(name) {
+                    Some(place) => (*place, "", id),
                     None if !foreign && self.parameters.contains(name) => (usize::MAX, "", id),
                     None => (usize::MAX, name, id),
                 }
@@ -847,6 +869,30 @@ def train_step(model, batch, optimizer, ctx):
         let chain = format!("def build_model(ctx):\n    return ctx{}\n", ".a".repeat(900));
         let minus = format!("def build_model(ctx):\n    return {}1\n", "-".repeat(900));
         assert!(of(&deep) != of(&chain) && of(&chain) != of(&minus));
+    }
+
+    /// Long sources that are made to be slow. There is no clock here: what is not linear takes
+    /// hours.
+    #[test]
+    fn long_sources_end() {
+        let of = |head: &str, line: &str, tail: &str| {
+            let count = (crate::review::parser::MAX_SOURCE_BYTES / 2 - head.len() - tail.len()) / line.len();
+            let sources = sources(&[("model.py", &format!("{head}{}{tail}", line.repeat(count)))]);
+            family(&sources, "model.py");
+            crate::review::rules::findings(&sources);
+            Fingerprint::of(&sources);
+        };
+        let build = "def build_model(ctx): return a, C, f, b\n";
+        of("", "a=b\nb=a\n", build);
+        of("import torch\n", "a=a.b\n", build);
+        of("class C:\n", " a=1\n", &format!("{build}{}", "C(a=1)\n".repeat(30_000)));
+        of("def f(a): ...\n", "f(a=f)\n", build);
+        of("import a\n", "def f(): return a\n", build);
+        of("", &format!("f{}\n", ".a".repeat(900)), build);
+        of("import f\n", &format!("f{}\n", ".f".repeat(900)), build);
+        of("", &format!("x = {}1\n", "lambda x: ".repeat(400)), build);
+        of(build, "b[a](*f, C=C)\n", "a = b = C = f = 1\n");
+        of("from torch import *\n", "load\n", build);
     }
 
     #[test]

@@ -6,6 +6,11 @@ use super::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Meanings of one name that are kept; more tell nothing more.
+const MAX_MEANINGS: usize = 8;
+/// Assignments in a row that are followed.
+const MAX_STEPS: usize = 4;
+
 /// A dotted name that begins with a module or `builtins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Meaning {
@@ -23,6 +28,8 @@ pub(super) struct Names<'a> {
     stars: Vec<String>,
     aliases: BTreeMap<String, Vec<NodeId>>,
     bound: BTreeMap<String, usize>,
+    /// What names that are imported or assigned may mean.
+    known: BTreeMap<String, Vec<Meaning>>,
 }
 
 impl<'a> Names<'a> {
@@ -35,6 +42,7 @@ impl<'a> Names<'a> {
             stars: Vec::new(),
             aliases: BTreeMap::new(),
             bound: BTreeMap::new(),
+            known: BTreeMap::new(),
         };
         for (id, node) in module.nodes() {
             for child in &node.children {
@@ -62,6 +70,7 @@ impl<'a> Names<'a> {
             }
         }
         names.parents = parents;
+        names.settle();
         names
     }
 
@@ -112,12 +121,47 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// What an expression may mean: nothing where it is a value of the file's own.
-    pub(super) fn meanings(&self, id: NodeId) -> Vec<Meaning> {
-        self.follow(id, 8)
+    /// Follows assignments, a few steps far.
+    fn settle(&mut self) {
+        for (name, meanings) in &self.imported {
+            let meanings = meanings.iter().take(MAX_MEANINGS).map(|name| meaning(name.clone(), true));
+            self.known.insert(name.clone(), meanings.collect());
+        }
+        let mut foreign: BTreeMap<String, usize> = BTreeMap::new();
+        for _ in 0..MAX_STEPS {
+            let mut next = self.known.clone();
+            foreign.clear();
+            for (name, values) in &self.aliases {
+                for value in values {
+                    let node = self.module.node(*value);
+                    // A name assigned to itself means nothing more.
+                    let itself = node.kind == Kind::Name && node.text == *name;
+                    let found = if itself { Vec::new() } else { self.meanings(*value) };
+                    *foreign.entry(name.clone()).or_default() += usize::from(itself || !found.is_empty());
+                    let known = next.entry(name.clone()).or_default();
+                    for one in found {
+                        if known.len() < MAX_MEANINGS && !known.iter().any(|known| known.name == one.name) {
+                            known.push(one);
+                        }
+                    }
+                }
+            }
+            if next == self.known {
+                break;
+            }
+            self.known = next;
+        }
+        for (name, meanings) in &mut self.known {
+            let bound = self.bound.get(name).copied().unwrap_or_default();
+            let sure = meanings.len() == 1 && bound == foreign.get(name).copied().unwrap_or_default();
+            for one in meanings {
+                one.sure &= sure;
+            }
+        }
     }
 
-    fn follow(&self, id: NodeId, depth: usize) -> Vec<Meaning> {
+    /// What an expression may mean: nothing where it is a value of the file's own.
+    pub(super) fn meanings(&self, id: NodeId) -> Vec<Meaning> {
         // Attributes can be as deep as the source: go down first, then build the name upwards.
         let (mut at, mut path) = (id, Vec::new());
         loop {
@@ -137,10 +181,10 @@ impl<'a> Names<'a> {
             }
         }
         let node = self.module.node(at);
-        if node.kind != Kind::Name || depth == 0 {
+        if node.kind != Kind::Name {
             return Vec::new();
         }
-        let mut bases = self.name(&node.text, depth - 1);
+        let mut bases = self.name(&node.text);
         path.reverse();
         for base in &mut bases {
             for part in &path {
@@ -159,45 +203,20 @@ impl<'a> Names<'a> {
             .then_some((*object, name.text.as_str()))
     }
 
-    fn name(&self, name: &str, depth: usize) -> Vec<Meaning> {
-        let imported = self.imported.get(name);
-        let aliases = self.aliases.get(name).map(Vec::as_slice).unwrap_or_default();
-        let bound = self.bound.get(name).copied().unwrap_or_default();
-        let mut all: Vec<Meaning> =
-            imported.into_iter().flatten().map(|name| (name.clone(), true)).map(meaning).collect();
-        let mut foreign = 0;
-        for value in aliases {
-            // A name assigned to itself means nothing more.
-            let node = self.module.node(*value);
-            if node.kind == Kind::Name && node.text == name {
-                foreign += 1;
-                continue;
-            }
-            let found = self.follow(*value, depth);
-            foreign += usize::from(!found.is_empty());
-            all.extend(found);
+    fn name(&self, name: &str) -> Vec<Meaning> {
+        if let Some(known) = self.known.get(name) {
+            return known.clone();
         }
-        if imported.is_none() && bound == 0 {
-            all.push(meaning((format!("builtins.{name}"), true)));
-            all.extend(self.stars.iter().map(|star| meaning((format!("{star}.{name}"), false))));
+        if self.bound.contains_key(name) {
+            return Vec::new();
         }
-        let mut distinct: Vec<Meaning> = Vec::new();
-        for one in all {
-            if !distinct.iter().any(|known| known.name == one.name) {
-                distinct.push(one);
-            }
-        }
-        let sure = bound == foreign && distinct.len() == 1;
-        for one in &mut distinct {
-            one.sure &= sure || one.name.starts_with("builtins.");
-        }
-        // Beyond some meanings more tell nothing more.
-        distinct.truncate(8);
-        distinct
+        let builtin = meaning(format!("builtins.{name}"), true);
+        let stars = self.stars.iter().take(MAX_MEANINGS).map(|star| meaning(format!("{star}.{name}"), false));
+        std::iter::once(builtin).chain(stars).collect()
     }
 }
 
-fn meaning((name, sure): (String, bool)) -> Meaning {
+fn meaning(name: String, sure: bool) -> Meaning {
     Meaning { name, sure }
 }
 
@@ -231,6 +250,7 @@ mod tests {
         assert_eq!(last("import os\nos = os\nos.x\n"), one("os.x", true));
         assert_eq!(last("import os\ndef f(os): ...\nos.x\n"), one("os.x", false));
         assert_eq!(last("a = b\nb = a\na\n"), vec![]);
+        assert_eq!(last("import torch\na = torch\na = a.b\na\n").len(), MAX_STEPS);
         assert_eq!(last("x = f()\nx.y\n"), vec![]);
         let star = last("from torch import *\nload\n");
         assert_eq!(star, [("builtins.load".to_owned(), true), ("torch.load".to_owned(), false)]);

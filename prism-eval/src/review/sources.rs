@@ -5,11 +5,15 @@ use super::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
+/// Packages within each other that a name is followed through.
+const MAX_PACKAGES: usize = 16;
+
 /// All Python files of a bundle, parsed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sources {
     modules: BTreeMap<String, Module>,
     tops: BTreeMap<String, BTreeMap<String, Bound>>,
+    parts: BTreeSet<String>,
 }
 
 /// What binds a name at the top of a module last, and the statement that it is part of.
@@ -38,7 +42,9 @@ impl Sources {
         let modules = python.map(|(path, text)| Ok((path.clone(), Module::parse(path, text)?)));
         let modules: BTreeMap<String, Module> = modules.collect::<Result<_, PythonError>>()?;
         let tops = modules.iter().map(|(path, module)| (path.clone(), bindings(module))).collect();
-        Ok(Self { modules, tops })
+        let parts = modules.keys().flat_map(|path| path.strip_suffix(".py").unwrap_or(path).split('/'));
+        let parts = parts.map(str::to_owned).collect();
+        Ok(Self { modules, tops, parts })
     }
 
     /// One of them.
@@ -73,7 +79,7 @@ impl Sources {
     /// Whether a file or folder of the bundle has this name, wherever it lies.
     #[must_use]
     pub fn has_part(&self, name: &str) -> bool {
-        self.modules.keys().any(|path| path.strip_suffix(".py").unwrap_or(path).split('/').any(|part| part == name))
+        self.parts.contains(name)
     }
 
     /// The files behind a dotted name, packages on the way included: looked for from the root of the bundle, then from
@@ -94,7 +100,7 @@ impl Sources {
         let mut found = BTreeSet::new();
         for base in bases {
             let mut path = base.to_owned();
-            for part in name.trim_start_matches('.').split('.').filter(|part| !part.is_empty()) {
+            for part in name.trim_start_matches('.').split('.').filter(|part| !part.is_empty()).take(MAX_PACKAGES) {
                 if !path.is_empty() {
                     path.push('/');
                 }
