@@ -84,6 +84,8 @@ pub(crate) struct Backend {
     /// Whose sandboxes these are.
     label: String,
     groups: BTreeSet<PathBuf>,
+    /// Runs for as long as it is held.
+    _engine: Option<TestEngine>,
 }
 
 impl Backend {
