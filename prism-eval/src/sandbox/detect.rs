@@ -221,6 +221,16 @@ mod tests {
         assert!(detect(&config, false, both(Strength::Absent)).await.is_err());
     }
 
+    #[test]
+    fn a_configuration_says_so_in_plain_words() {
+        let text = r#"{"kind":"unsafe-process","accept_best_effort":["memory_limit"],"embedded":{"label":"mine"}}"#;
+        let config: SandboxConfig = serde_json::from_str(text).unwrap();
+        assert_eq!((config.kind, config.embedded.label.as_str()), (BackendKind::UnsafeProcess, "mine"));
+        assert_eq!(config.accept_best_effort, [Property::MemoryLimit]);
+        assert_eq!(config.required, SandboxConfig::default().required);
+        assert!(serde_json::from_str::<SandboxConfig>(r#"{"kynd":"auto"}"#).is_err());
+    }
+
     #[tokio::test]
     async fn nothing_falls_back_to_a_plain_process() {
         let auto = SandboxConfig::default();

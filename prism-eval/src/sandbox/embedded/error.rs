@@ -1,3 +1,4 @@
+//! Why nothing was started, and whose fault that is.
 use super::{plan::Refusal, tree::TreeError};
 use prism_core::{
     error::{Error, Fault, Kind, Retry},

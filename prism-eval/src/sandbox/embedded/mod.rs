@@ -420,3 +420,80 @@ fn sweep_processes(abandoned: impl Fn(&[u8]) -> bool) -> usize {
     }
     swept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prism_core::{
+        error::{Fault, Kind},
+        sandbox::Root,
+    };
+
+    fn spec(argv: &[&str]) -> SandboxSpec {
+        SandboxSpec {
+            root: Root::HostDirectories(vec!["/usr".into()]),
+            argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            env: BTreeMap::new(),
+            read_only: BTreeMap::new(),
+            limits: Limits {
+                wall_millis: 1,
+                cpu_time_millis: 1,
+                memory: 1,
+                processes: 1,
+                files: 1,
+                file_size: 1,
+                scratch: 1,
+                scratch_inodes: 1,
+                shared_memory: 1,
+                stderr: 1,
+                channel: 1,
+            },
+            network: Network::None,
+            gpus: Vec::new(),
+            required: Vec::new(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_does_not_enter_first_is_refused_and_started_no_second_time() {
+        // The harness of these tests is such a program.
+        let sandbox = EmbeddedSandbox::new(EmbeddedConfig::default());
+        assert_eq!(sandbox.probe().await.unwrap(), Capabilities::default());
+        let error = sandbox.start(spec(&["/usr/bin/true"])).await.map(drop).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (Kind::Unsupported, Fault::Validator));
+        assert!(error.chain().contains("its main must call sandbox::launcher::enter() first"), "{error:?}");
+    }
+
+    #[test]
+    fn what_no_sandbox_can_start_is_refused_before_anything_is_made() {
+        let sandbox = EmbeddedSandbox::new(EmbeddedConfig::default());
+        let refused = |change: fn(&mut SandboxSpec)| {
+            let mut spec = spec(&["/usr/bin/true"]);
+            change(&mut spec);
+            sandbox.refusal(&spec, &Capabilities::default()).is_some()
+        };
+        assert!(!refused(|_| ()));
+        assert!(refused(|spec| spec.required = vec![Property::NoNetwork]));
+        assert!(refused(|spec| spec.gpus = vec!["0".into()]));
+        assert!(refused(|spec| spec.argv.clear()));
+        assert!(refused(|spec| spec.argv.push("a\0b".into())));
+        assert!(refused(|spec| drop(spec.env.insert("A=B".into(), String::new()))));
+        assert!(refused(|spec| drop(spec.env.insert("A".into(), "\0".into()))));
+        assert!(refused(|spec| spec.limits.memory = 0));
+        let config = EmbeddedConfig { label: "../x".into(), ..EmbeddedConfig::default() };
+        assert!(EmbeddedSandbox::new(config).refusal(&spec(&["x"]), &Capabilities::default()).is_some());
+    }
+
+    #[test]
+    fn a_program_is_looked_for_on_the_works_own_path() {
+        let mut spec = spec(&["python3", "-I"]);
+        spec.env.insert("PATH".into(), "/opt/bin:relative::/usr/bin".into());
+        let found = program(&spec);
+        assert_eq!(found.paths, ["/opt/bin/python3", "/usr/bin/python3"]);
+        assert_eq!(found.arguments, ["python3", "-I"]);
+        assert_eq!(found.environment, ["PATH=/opt/bin:relative::/usr/bin"]);
+        spec.argv = vec!["./here".into()];
+        assert_eq!(program(&spec).paths, ["./here"]);
+    }
+}
