@@ -3,7 +3,8 @@
 //! Two published baselines learn the stand-in text under one recipe, each inside a player that is not trusted, so that
 //! every point is snapshot, claimed and audited by a replica. Errors are those of `prism_eval::score`; time is that of
 //! the calls, measuring over training. Claims of the noisy player scatter by 0.03 bits a position, as bfloat16 in
-//! kernels of unequal shapes does. Some minutes.
+//! kernels of unequal shapes does. What is left to gamblers: claim nothing at so few positions that one run in twenty
+//! meets no audit. Some ten minutes.
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used)]
 use async_trait::async_trait;
 use prism_core::{
@@ -39,6 +40,10 @@ const CADENCES: [(u32, u32, u32); 8] =
     [(4, 32, 32), (8, 32, 32), (8, 64, 64), (15, 32, 32), (15, 64, 16), (15, 64, 64), (15, 128, 128), (30, 64, 64)];
 /// Standard deviation of the noisy player's claims, bits per position.
 const NOISE: f64 = 0.03;
+/// What a gambler saves at a position: about the dearest that there are.
+const DEAR_BITS: f64 = 8.0;
+/// How often it gets away.
+const SURVIVES: f64 = 0.05;
 
 /// Nanoseconds spent in calls.
 #[derive(Debug, Default)]
@@ -142,7 +147,7 @@ fn main() {
         "{STEPS} steps of {BATCH} rows of {SEQUENCE}; llama against gpt, bits per byte; held-out: 40 rows, all audited"
     );
     println!(
-        "points  rows  audits | se alone  se paired  se paired, noisy claims | claims  audits (share of training time) | rows unseen"
+        "points  rows  audits | se alone  se paired  se paired, noisy claims | claims  audits (share of training time) | left to gamblers | rows unseen"
     );
     for (points, rows, audits) in CADENCES {
         let task = task(&corpus, points, rows, audits);
@@ -154,12 +159,13 @@ fn main() {
         let paired = |subject| paired_difference(subject, &baseline, Measured::Prequential).expect("rows are the same");
         let unseen = Dealer::new(&corpus, &task).expect("rows are dealt").measures_unseen();
         println!(
-            "{points:6} {rows:5} {audits:7} | {:8.4} {:10.4} {:24.4} | {:5.1} % {:5.1} % | {}",
+            "{points:6} {rows:5} {audits:7} | {:8.4} {:10.4} {:24.4} | {:5.1} % {:5.1} % | {:16.3} | {}",
             alone.standard_error,
             paired(&subject).standard_error,
             paired(&noisy).standard_error,
             clocks.share(&clocks.claiming),
             clocks.share(&clocks.auditing),
+            DEAR_BITS * (1.0 - SURVIVES.powf(1.0 / f64::from(points * audits))),
             if unseen { "all" } else { "not all" }
         );
     }

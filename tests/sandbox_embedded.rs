@@ -24,11 +24,16 @@ use std::{
 /// Set for the run as a plain user, which is another process.
 const AS_USER: &str = "--as-plain-user";
 const NOBODY: &str = "65534";
+/// Set, with a label, for a host that will be killed.
+const AS_HOST: &str = "--as-host";
 
 fn main() -> ExitCode {
     launcher::enter();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let plain = std::env::args().any(|arg| arg == AS_USER);
+    if let Some(label) = std::env::args().skip_while(|arg| arg != AS_HOST).nth(1) {
+        runtime.block_on(sleep_as_host(label));
+    }
     let root = !plain && runs_as_root();
     let who = if root { "root" } else { "a plain user" };
     let mut failed = runtime.block_on(run(who));
@@ -72,7 +77,13 @@ async fn run(who: &str) -> usize {
     println!("as {who}: {:?}", can.0);
     let report = sandbox::run(async || Ok(Driver::new())).await;
     println!("{report}");
-    let failed = report.broken().len();
+    let mut failed = report.broken().len();
+    if let Some(unified) = version_2() {
+        println!("as {who}, control groups of version 2 below {}:", unified.display());
+        let report = sandbox::run(async || Ok(Driver::with(Some(unified.clone())))).await;
+        println!("{report}");
+        failed += report.broken().len();
+    }
     failed
         + tests!(
             who,
@@ -88,6 +99,10 @@ async fn run(who: &str) -> usize {
             filtered_calls_say_no,
             a_signal_that_ends_the_work_is_reported,
             memory_beyond_the_limit_is_a_resource_failure,
+            a_limit_refuses_exactly_what_is_beyond_it,
+            the_first_process_is_out_of_reach,
+            nothing_outlives_a_host_that_is_killed,
+            a_sandbox_without_control_groups_still_counts_and_freezes,
         )
 }
 
@@ -178,10 +193,15 @@ struct Left {
 
 impl Driver {
     fn new() -> Self {
+        Self::with(None)
+    }
+
+    fn with(control_group: Option<PathBuf>) -> Self {
         let label = label();
         let secret = tempfile::NamedTempFile::new().unwrap();
         fs::write(secret.path(), "secret").unwrap();
-        let sandbox = EmbeddedSandbox::new(EmbeddedConfig { label: label.clone(), ..EmbeddedConfig::default() });
+        let config = EmbeddedConfig { label: label.clone(), control_group, ..EmbeddedConfig::default() };
+        let sandbox = EmbeddedSandbox::new(config);
         Self { sandbox, label, secret, left: [None, None] }
     }
 }
@@ -276,7 +296,7 @@ fn launchers(label: &str) -> Vec<u32> {
     pids.filter(ours).collect()
 }
 
-/// Control groups of version 1 that this process may make groups in.
+/// Control groups that this process may make groups in, where tests look for what is left.
 fn writable_groups() -> Vec<PathBuf> {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let paths = own.lines().filter_map(|line| {
@@ -287,7 +307,14 @@ fn writable_groups() -> Vec<PathBuf> {
             .then(|| PathBuf::from(format!("/sys/fs/cgroup/{controller}{path}")))
     });
     let root = runs_as_root();
-    paths.filter(|path| root && path.join("cgroup.procs").exists()).collect()
+    paths.chain(version_2()).filter(|path| root && path.join("cgroup.procs").exists()).collect()
+}
+
+/// A group of version 2 that this process may make groups in.
+fn version_2() -> Option<PathBuf> {
+    let places = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].map(PathBuf::from);
+    let mut places = places.into_iter().filter(|place| place.join("cgroup.controllers").exists());
+    places.next().filter(|_| runs_as_root())
 }
 
 /// Control groups with a label.
@@ -493,4 +520,107 @@ async fn memory_beyond_the_limit_is_a_resource_failure() {
     let wanted = if enforced { FailureClass::Resource } else { FailureClass::MinerCode };
     assert_eq!(outcome.failure, Some(wanted), "{}", outcome.reason);
     assert!(outcome.usage.peak_memory <= 128 << 20, "{:?}", outcome.usage);
+}
+
+async fn a_limit_refuses_exactly_what_is_beyond_it() {
+    let code = r#"
+import os, time
+children, files = 0, 0
+try:
+    while True:
+        if os.fork() == 0: time.sleep(100)
+        children += 1
+except OSError as error: print("processes", 1 + children, error.errno)
+try:
+    while True: open(f"/tmp/{files}", "w").close(); files += 1
+except OSError as error: print("files", files, error.errno)
+try:
+    with open("/tmp/0", "wb", buffering=0) as file:
+        while True: file.write(bytes(4096))
+except OSError as error: print("bytes", os.stat("/tmp/0").st_size, error.errno)
+"#;
+    let mut spec = python(code);
+    (spec.limits.processes, spec.limits.scratch_inodes, spec.limits.scratch) = (20, 100, 1 << 20);
+    let said = said(spec).await;
+    for line in ["processes 20 11", "files 100 28", "bytes 1048576 28"] {
+        assert!(said.lines().any(|one| one == line), "{line}: {said}");
+    }
+}
+
+async fn the_first_process_is_out_of_reach() {
+    let code = r#"
+import os, resource, signal
+def tried(name, *args):
+    try: name(*args); print("done", name, args)
+    except (OSError, PermissionError): pass
+tried(resource.prlimit, 1, resource.RLIMIT_NOFILE, (0, 0))
+tried(os.setpriority, os.PRIO_PROCESS, 1, 19)
+tried(os.sched_setscheduler, 1, os.SCHED_IDLE, os.sched_param(0))
+tried(os.sched_setaffinity, 1, {0})
+for name in ["mem", "environ", "maps", "fd/0", "root/tmp"]: tried(open, f"/proc/1/{name}")
+for number in range(1, 65):
+    try: os.kill(1, number)
+    except OSError: pass
+resource.prlimit(0, resource.RLIMIT_NOFILE)
+print("alive")
+"#;
+    assert_eq!(said(python(code)).await, "alive\n");
+}
+
+/// Runs work until it is killed.
+async fn sleep_as_host(label: String) {
+    let sandbox = EmbeddedSandbox::new(EmbeddedConfig { label, ..EmbeddedConfig::default() });
+    let code = "import os, time\nif os.fork() == 0: os.setsid()\nprint('up', flush=True)\ntime.sleep(1000)";
+    let mut running = sandbox.start(python(code)).await.unwrap();
+    let (mut source, _sink) = running.channel().unwrap();
+    source.read(&mut [0; 3]).await.unwrap();
+    println!("up");
+    running.wait().await.unwrap();
+}
+
+async fn nothing_outlives_a_host_that_is_killed() {
+    let label = label();
+    let program = std::env::current_exe().unwrap();
+    let mut host = Command::new(program).args([AS_HOST, &label]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut up = [0; 3];
+    std::io::Read::read_exact(host.stdout.as_mut().unwrap(), &mut up).unwrap();
+    assert!(!launchers(&label).is_empty());
+    host.kill().unwrap();
+    host.wait().unwrap();
+    for _ in 0..500 {
+        if launchers(&label).is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert_eq!(launchers(&label), Vec::<u32>::new());
+    let sandbox = EmbeddedSandbox::new(EmbeddedConfig { label: label.clone(), ..EmbeddedConfig::default() });
+    let left = groups(&label).len();
+    assert_eq!(sandbox.sweep().await.unwrap() > 0, left > 0);
+    assert_eq!(groups(&label), Vec::<PathBuf>::new());
+}
+
+async fn a_sandbox_without_control_groups_still_counts_and_freezes() {
+    let config = EmbeddedConfig { label: label(), control_groups: false, ..EmbeddedConfig::default() };
+    let sandbox = EmbeddedSandbox::new(config);
+    let can = sandbox.probe().await.unwrap();
+    for property in [Property::MemoryLimit, Property::CpuTimeLimit] {
+        assert_eq!(can.of(property), Strength::BestEffort);
+    }
+    let mut spec = python("import os\nos.fork()\nwhile True: pass");
+    spec.limits.cpu_time_millis = 1000;
+    let (_, outcome) = play(&sandbox, spec.clone()).await;
+    assert_eq!(outcome.failure, Some(FailureClass::Resource), "{}", outcome.reason);
+    assert!(outcome.reason.contains("processor time") && outcome.usage.cpu_millis >= 1000, "{outcome:?}");
+    spec.limits.cpu_time_millis = 15_000;
+    let running = sandbox.start(spec).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    running.freeze().await.unwrap();
+    let before = running.usage().await.unwrap().cpu_millis;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(running.usage().await.unwrap().cpu_millis, before);
+    assert!(before > 0);
+    running.thaw().await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    assert!(running.usage().await.unwrap().cpu_millis > before);
 }

@@ -18,7 +18,7 @@ use std::{
 use tokio::time::{Instant, error::Elapsed, timeout};
 
 /// How long a guest that hung up may take to be gone.
-const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(5);
 
 /// A sandbox with a miner's code in it. A call is [`Line::begin`], the exchange under the time that is left, and
 /// [`Line::settle`]; when the exchange is dropped half way, the line is out of step and serves no further call.

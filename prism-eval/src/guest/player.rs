@@ -94,6 +94,7 @@ pub struct GuestPlayer {
     step: u64,
     snapshot: Option<Spooled>,
     auditing: bool,
+    frozen: bool,
 }
 
 impl GuestPlayer {
@@ -124,7 +125,7 @@ impl GuestPlayer {
             let text = format!("{rows} rows per step can't be shared by {processes} processes");
             return Err(Error::new(ErrorKind::Invalid, Fault::Validator, text));
         }
-        let Guest { running, link, said } = pool.take().await?;
+        let Guest { running, link, said } = pool.take(!auditing && assignment.build.recipe.is_none()).await?;
         let mut line = Line::new(link, running, assignment.wall).await?;
         if let Some(checkpoint) = checkpoint {
             line.give("take its checkpoint", Kind::Resume, checkpoint).await?;
@@ -132,7 +133,7 @@ impl GuestPlayer {
         let (link, left) = line.begin()?;
         let asked = timeout(left, link.ask(Kind::Build, &assignment.build, &assignment.bundle, 0)).await;
         let (Built { parameters }, _) = line.settle("build", asked).await?;
-        Ok(Self { pool, assignment, line, said, parameters, step: 0, snapshot: None, auditing })
+        Ok(Self { pool, assignment, line, said, parameters, step: 0, snapshot: None, auditing, frozen: false })
     }
 
     /// What the guest said before any code of a miner was there.
@@ -274,6 +275,7 @@ impl Player for GuestPlayer {
     }
 
     async fn freeze(&mut self) -> Result<()> {
+        self.frozen = true;
         match self.line.running() {
             Some(running) => running.freeze().await,
             None => Ok(()),
@@ -281,10 +283,11 @@ impl Player for GuestPlayer {
     }
 
     async fn thaw(&mut self) -> Result<()> {
-        match self.line.running() {
-            Some(running) => running.thaw().await,
-            None => Ok(()),
+        if let Some(running) = self.line.running() {
+            running.thaw().await?;
         }
+        self.frozen = false;
+        Ok(())
     }
 
     async fn spent(&mut self) -> Result<Work> {
@@ -303,9 +306,11 @@ impl Player for GuestPlayer {
         })
     }
 
-    /// Says goodbye, or kills. What it was asked until now is known: nothing that it does on leaving matters.
+    /// Says goodbye, or kills. What it was asked until now is known: nothing that it does on leaving matters. A frozen one
+    /// never runs again.
     async fn finish(mut self: Box<Self>) -> Result<()> {
-        if let Ok((link, _)) = self.line.begin() {
+        let frozen = self.frozen;
+        if let Some((link, _)) = self.line.begin().ok().filter(|_| !frozen) {
             let _ = timeout(GOODBYE, link.ask::<Empty>(Kind::Finish, &Empty {}, &[], 0)).await;
         }
         self.line.end(FailureClass::Cancelled, "no longer needed").await;
@@ -335,4 +340,50 @@ fn shape(said: (u32, u32), due: (u32, u32), blob: Vec<u8>) -> Result<Vec<u8>, Pr
         return Ok(blob);
     }
     Err(ProtocolError::Malformed(format!("shape [{}, {}], expected [{}, {}]", said.0, said.1, due.0, due.1)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{data::fixture::stand_in, guest::GuestPart, measure::tasks::task};
+    use prism_core::Seed;
+
+    fn assignment(change: impl Fn(&mut TrainTask), attempt: u32) -> Result<Assignment> {
+        let mut task = task(&stand_in().unwrap());
+        change(&mut task);
+        let architecture = GuestPart { entrypoint: "model.py".into(), files: [].into() };
+        Assignment::new(&task, &GuestBundle { architecture, training: None }, None, attempt)
+    }
+
+    #[test]
+    fn the_guests_seed_is_the_runs_and_says_nothing_of_other_streams() {
+        let seeds = |build: &Assignment| (build.build.seed, build.predict);
+        let first = assignment(|_| {}, 1).unwrap();
+        assert_eq!(seeds(&first), seeds(&assignment(|_| {}, 2).unwrap()), "attempts are alike");
+        let task = task(&stand_in().unwrap());
+        let guest = task.seed.stream("guest");
+        assert_eq!(first.build.seed, guest.draws().next_u64() >> 1);
+        for other in
+            [task.seed, task.cohort, task.seed.stream("init"), task.cohort.stream("rows"), guest.stream("predict")]
+        {
+            assert_ne!(first.build.seed, other.draws().next_u64() >> 1);
+        }
+        let another = assignment(|task| task.seed = Seed::of("test", &[b"another run"]), 1).unwrap();
+        assert_ne!(seeds(&first).0, seeds(&another).0);
+        assert_ne!(seeds(&first).1, seeds(&another).1);
+    }
+
+    #[test]
+    fn a_task_whose_context_is_of_other_data_is_the_validators_fault() {
+        let error = assignment(|task| task.data.vocabulary = 300, 1).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (ErrorKind::Invalid, Fault::Validator));
+        let error = assignment(|task| task.context.clear(), 1).unwrap_err();
+        assert_eq!((error.kind(), error.fault()), (ErrorKind::Invalid, Fault::Validator));
+    }
+
+    #[test]
+    fn a_snapshot_may_be_as_large_as_the_most_parameters() {
+        let most = assignment(|task| drop(task.context.insert("max_parameters".into(), 1000)), 1).unwrap().snapshot;
+        assert_eq!(most, 4000 + SNAPSHOT_HEADER);
+    }
 }

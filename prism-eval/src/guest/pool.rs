@@ -93,17 +93,19 @@ impl Pool {
         &self.starter.settings
     }
 
-    /// A guest that answers. Waits for the next one when none is ready.
+    /// A guest that answers, with what PyTorch's own optimizers need where it is asked for. Waits for the next one when
+    /// none is ready.
     ///
     /// # Errors
     /// Why starting failed: never the miner's fault, for no miner's code was there.
-    pub(super) async fn take(&self) -> Result<Guest> {
+    pub(super) async fn take(&self, optimizers: bool) -> Result<Guest> {
         let mut last = None;
         for _ in 0..STALE {
             let guest = self.warm.lock().await.recv().await;
             let mut guest = guest.ok_or_else(|| Error::bug("pool of guests has stopped"))??;
             // One that waited long may have met the wall clock of its sandbox.
-            match timeout(GREETING, self.starter.greet(&mut guest.link)).await {
+            let patience = if optimizers { self.starter.settings.start } else { GREETING };
+            match timeout(patience, self.starter.greet(&mut guest.link, optimizers)).await {
                 Ok(Ok(_)) => return Ok(guest),
                 Ok(Err(error)) => last = Some(error),
                 Err(_) => last = None,
@@ -128,7 +130,7 @@ impl Starter {
         let mut running = self.sandbox.start(self.settings.spec(self.runner.path())).await?;
         let channel = running.channel().ok_or_else(|| Error::bug("sandbox has no channel"))?;
         let mut link = Link::new(channel);
-        let why = match timeout(self.settings.start, self.greet(&mut link)).await {
+        let why = match timeout(self.settings.start, self.greet(&mut link, false)).await {
             Ok(Ok(said)) => return Ok(Guest { running, link, said }),
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {} s", self.settings.start.as_secs()),
@@ -141,11 +143,11 @@ impl Starter {
     }
 
     /// Asks for version and nonce.
-    async fn greet(&self, link: &mut Link) -> std::result::Result<Welcome, ProtocolError> {
+    async fn greet(&self, link: &mut Link, optimizers: bool) -> std::result::Result<Welcome, ProtocolError> {
         let count = self.started.fetch_add(1, Ordering::Relaxed);
         // Repeated in the answer: what an earlier guest said can't be taken for it.
         let nonce = Seed::of("prism/guest/nonce", &[&count.to_le_bytes()]).0.to_string();
-        let hello = Hello { version: VERSION, nonce };
+        let hello = Hello { version: VERSION, nonce, optimizers };
         let (said, _): (Welcome, _) = link.ask(Kind::Hello, &hello, &[], 0).await?;
         if (said.version, &said.nonce) != (hello.version, &hello.nonce) {
             return Err(ProtocolError::Malformed(format!("version {} or nonce differ", said.version)));

@@ -15,7 +15,7 @@
 //!
 //! | kind | request | its blob | answer | its blob |
 //! |---|---|---|---|---|
-//! | hello | `version`, `nonce` | | the same, `world_size`, `python`, `torch`, `device` | |
+//! | hello | `version`, `nonce`, `optimizers` | | `version`, `nonce`, `world_size`, `python`, `torch`, `device` | |
 //! | resume | `bytes`; parts follow | | | |
 //! | build | [`Build`] | the bundle's canonical JSON | `parameters`, as the guest counts | |
 //! | claim | `rows`, `columns`, `seed` | tokens, u32 | `rows`, `positions` | nats, f32: one for each position |
@@ -196,6 +196,9 @@ pub struct Hello {
     pub version: u32,
     /// To be repeated.
     pub nonce: String,
+    /// Whether PyTorch's own optimizers will be needed. They import much at their first use, and what is imported before
+    /// the bundle comes counts as nobody's work.
+    pub optimizers: bool,
 }
 
 /// Answer to `hello`: given before any code of a miner is there.

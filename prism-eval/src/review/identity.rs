@@ -45,6 +45,8 @@ const SPOKEN: [&str; 26] = [
     "training",
     "weight",
 ];
+/// Packages within each other that are looked for.
+const MAX_PACKAGES: usize = 8;
 /// Rounds in which statements at the top that mention a reached definition are looked for.
 const ROUNDS: usize = 8;
 
@@ -138,6 +140,16 @@ struct Writer<'a> {
     queue: VecDeque<(&'a Module, NodeId)>,
     attributes: BTreeMap<String, usize>,
     out: Vec<u8>,
+}
+
+/// What an attribute is.
+enum Dotted<'a> {
+    /// Of a value of the program's own.
+    Value,
+    /// Another module's, by its full name.
+    Foreign(String),
+    /// A definition of the bundle, and attributes of it.
+    Own(Binding<'a>, Vec<&'a str>),
 }
 
 /// The names of a function or a class, numbered as they are met.
@@ -311,14 +323,14 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// A dotted name that begins with a module, if it is one: written in full, or as the definition that it leads to.
-    fn outside(
-        &mut self,
+    /// What an attribute is that begins with a module.
+    fn dotted(
+        &self,
         module: &'a Module,
         scopes: &[Scope],
         imported: &BTreeMap<String, String>,
         id: NodeId,
-    ) -> bool {
+    ) -> Dotted<'a> {
         let (mut at, mut path) = (id, Vec::new());
         while module.node(at).kind == Kind::Attribute {
             path.push(module.node(at).text.as_str());
@@ -326,31 +338,48 @@ impl<'a> Writer<'a> {
         }
         let base = module.node(at);
         if base.kind != Kind::Name || is_local(scopes, &base.text) {
-            return false;
+            return Dotted::Value;
         }
-        let Some(first) = imported.get(&base.text) else { return false };
+        let Some(first) = imported.get(&base.text) else { return Dotted::Value };
         path.reverse();
-        let root = first.trim_start_matches('.').split('.').next().unwrap_or_default();
+        let root = first.split('.').next().unwrap_or_default();
         if !first.starts_with('.') && !self.sources.has_part(root) {
-            self.token('F', &format!("{first}.{}", path.join(".")));
-            return true;
+            return Dotted::Foreign(format!("{first}.{}", path.join(".")));
         }
         // `package.module.Class.attribute`: the longest part that is a file, then its definition, then the rest.
-        for split in (0..path.len()).rev() {
+        for split in (0..path.len().min(MAX_PACKAGES)).rev() {
             let (modules, rest) = path.split_at(split);
             let name = std::iter::once(first.as_str()).chain(modules.iter().copied()).collect::<Vec<_>>().join(".");
             let Some((definition, rest)) = rest.split_first() else { continue };
             let Some(file) = self.sources.module_of(self.entrypoint, module, &name) else { continue };
             if let Some(binding) = self.sources.binding(self.entrypoint, file, definition) {
-                self.definition(binding);
-                for part in rest {
-                    self.member(part);
-                }
-                self.token('.', "");
-                return true;
+                return Dotted::Own(binding, rest.to_vec());
             }
         }
-        false
+        Dotted::Value
+    }
+
+    /// Writes an attribute that begins with a module, if it does: in full, or as the definition that it leads to.
+    fn outside(
+        &mut self,
+        module: &'a Module,
+        scopes: &[Scope],
+        imported: &BTreeMap<String, String>,
+        id: NodeId,
+    ) -> bool {
+        match self.dotted(module, scopes, imported, id) {
+            Dotted::Value => return false,
+            Dotted::Foreign(name) => self.token('F', &name),
+            Dotted::Own(binding, rest) => {
+                // As it would be written were the definition in the same file.
+                for part in rest.iter().rev() {
+                    self.number('k', Kind::Attribute as usize);
+                    self.member(part);
+                }
+                self.definition(binding);
+            }
+        }
+        true
     }
 
     /// An attribute of the bundle's own by its number, any other by its name.
@@ -425,16 +454,23 @@ impl<'a> Writer<'a> {
     ) {
         let callee = module.child(id, 0);
         let callee_node = module.node(callee);
-        let own = (callee_node.kind == Kind::Name && !is_local(scopes, &callee_node.text))
-            .then(|| self.sources.binding(self.entrypoint, module, &callee_node.text))
-            .flatten();
+        let own = match callee_node.kind {
+            Kind::Name if !is_local(scopes, &callee_node.text) => {
+                self.sources.binding(self.entrypoint, module, &callee_node.text)
+            }
+            Kind::Attribute => match self.dotted(module, scopes, imported, callee) {
+                Dotted::Own(binding, rest) if rest.is_empty() => Some(binding),
+                _ => None,
+            },
+            _ => None,
+        };
         let places = match own {
             Some(Binding::Node(module, id)) => parameter_names(module, id),
             _ => Vec::new(),
         };
         let foreign = match callee_node.kind {
             Kind::Name => imported.contains_key(&callee_node.text) && places.is_empty(),
-            Kind::Attribute => !self.own.contains(&callee_node.text),
+            Kind::Attribute => !self.own.contains(&callee_node.text) && places.is_empty(),
             _ => false,
         };
         let (keywords, mut arguments): (Vec<NodeId>, Vec<NodeId>) = module
@@ -611,5 +647,224 @@ fn is_effect(module: &Module, id: NodeId) -> bool {
         Kind::AnnotatedAssign => module.node(module.child(id, 0)).kind != Kind::Name,
         Kind::Expression => !matches!(module.node(module.child(id, 0)).kind, Kind::Str | Kind::Bytes),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::review::Fingerprint;
+
+    const MODEL: &str = r#"
+"""A small one."""
+import math
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+DEPTH = 2
+
+def widths(ctx, ratio=4):
+    # Feed-forward first.
+    return [ctx.vocab_size // 8, ratio * 8]
+
+class Config:
+    heads: int = 4
+    bias: bool = False
+    def __init__(self, heads, bias=False):
+        self.heads, self.bias = heads, bias
+
+class Block(nn.Module):
+    def __init__(self, width, config):
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=1e-5)
+        self.attn = nn.MultiheadAttention(width, config.heads, batch_first=True, bias=False)
+        self.up = nn.Linear(width, 4 * width)
+        self.down = nn.Linear(4 * width, width)
+
+    def mix(self, x, scale=1.0):
+        """Attention."""
+        return self.attn(x, x, x)[0] * scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.mix(self.norm(x), scale=0.5)
+        hidden = [F.gelu(self.up(part)) for part in (x,)]
+        return x + self.down(hidden[0])
+
+class Model(nn.Module):
+    def __init__(self, ctx):
+        super().__init__()
+        width, _ = widths(ctx, ratio=2)
+        self.table = nn.Embedding(ctx.vocab_size, width)
+        self.blocks = nn.ModuleList(Block(width, Config(4, bias=True)) for _ in range(DEPTH))
+        self.out = nn.Linear(width, ctx.vocab_size)
+
+    def forward(self, tokens):
+        x = self.table(tokens) * math.sqrt(2)
+        for block in self.blocks:
+            x = block(x)
+        return self.out(x)
+
+def build_model(ctx):
+    return Model(ctx)
+
+def get_recipe(ctx):
+    return {"learning_rate": 1e-3}
+
+def train_step(model, batch, optimizer, ctx):
+    loss = model(batch.tokens).mean()
+    loss.backward()
+    optimizer.step()
+    return loss
+"#;
+
+    fn sources(files: &[(&str, &str)]) -> Sources {
+        let files: BTreeMap<String, String> =
+            files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        Sources::parse(&files).unwrap()
+    }
+
+    fn of(source: &str) -> FamilyId {
+        family(&sources(&[("model.py", source)]), "model.py")
+    }
+
+    fn with(changes: &[(&str, &str)]) -> String {
+        changes.iter().fold(MODEL.to_owned(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        })
+    }
+
+    #[test]
+    fn names_formatting_and_order_leave_no_trace() {
+        for changes in [
+            &[("Block", "Layer"), ("Model(", "Net("), ("widths", "sizes"), ("DEPTH", "N")][..],
+            &[("self.attn", "self.mixer"), ("self.norm", "self.before"), ("self.up", "self.u")],
+            &[("mix(", "attend("), ("hidden", "h"), ("part", "p"), ("width", "w")],
+            &[("config", "c"), ("Config", "Settings"), ("ratio", "r")],
+            &[
+                ("x = block(x)", "x = (\n                block( x ) # next\n            )"),
+                ("\"\"\"A small one.\"\"\"", ""),
+            ],
+            &[("x: torch.Tensor) -> torch.Tensor", "x)")],
+            &[
+                ("from torch.nn import functional as F\n", "import torch.nn.functional\n"),
+                ("F.gelu", "torch.nn.functional.gelu"),
+            ],
+            &[("from torch import nn\n", "import torch.nn as layers\n"), ("(nn.", "(layers."), (" nn.", " layers.")],
+            &[
+                ("bias=False)\n        self.up", "batch_first=True)\n        self.up"),
+                ("config.heads, batch_first=True", "config.heads, bias=False"),
+            ],
+            &[("1e-3", "3e-4"), ("loss.backward()", "(loss * 2).backward()")],
+            &[("def get_recipe", "def unused(x):\n    return x * 3\n\ndef get_recipe")],
+        ] {
+            assert_eq!(of(&with(changes)), of(MODEL), "{changes:?}");
+        }
+        // Definitions in another order, and methods too.
+        let (head, tail) = MODEL.split_once("class Model").unwrap();
+        let (model, rest) = tail.split_once("def get_recipe").unwrap();
+        let (imports, defs) = head.split_once("DEPTH = 2").unwrap();
+        let moved = format!("{imports}class Model{model}\nDEPTH = 2{defs}\ndef get_recipe{rest}");
+        assert_eq!(of(&moved), of(MODEL));
+        let (before, mix) = MODEL.split_once("    def mix").unwrap();
+        let (mix, forward) = mix.split_once("    def forward").unwrap();
+        let (forward, after) = forward.split_once("class Model").unwrap();
+        assert_eq!(of(&format!("{before}    def forward{forward}    def mix{mix}\nclass Model{after}")), of(MODEL));
+    }
+
+    #[test]
+    fn files_leave_no_trace() {
+        let (parts, model) = MODEL.split_once("class Model").unwrap();
+        let head = "import math\nimport torch\nfrom torch import nn\n";
+        let split = |import: &str, text: &str| {
+            let model = format!("{head}{import}\nclass Model{text}");
+            family(
+                &sources(&[("src/model.py", &model), ("src/parts.py", parts), ("other.py", "x = 1")]),
+                "src/model.py",
+            )
+        };
+        assert_eq!(split("from parts import Block, Config, widths, DEPTH", model), of(MODEL));
+        assert_eq!(split("from .parts import *", model), of(MODEL));
+        let dotted = model.replace("Block(", "parts.Block(").replace("Config(", "parts.Config(");
+        let dotted = dotted.replace("widths(", "parts.widths(").replace("DEPTH", "parts.DEPTH");
+        assert_eq!(split("from . import parts", &dotted), of(MODEL));
+    }
+
+    #[test]
+    fn what_changes_the_program_changes_the_family() {
+        let mut seen = vec![of(MODEL)];
+        for changes in [
+            &[("DEPTH = 2", "DEPTH = 3")][..],
+            &[("eps=1e-5", "eps=1e-6")],
+            &[("F.gelu", "F.silu")],
+            &[("nn.LayerNorm", "nn.RMSNorm")],
+            &[("x + self.mix(self.norm(x), scale=0.5)", "self.norm(x + self.mix(x, scale=0.5))")],
+            &[("self.down(hidden[0])", "self.up(hidden[0])")],
+            &[("ratio=2", "ratio=3")],
+            &[("batch_first=True", "need_weights=True")],
+            &[("math.sqrt(2)", "math.sqrt(2) + 1")],
+            &[("return self.out(x)", "return self.out(x) - self.out(x)")],
+            &[("Config(4, bias=True)", "Config(4)")],
+            &[("def get_recipe", "Block.forward = None\n\ndef get_recipe")],
+            &[("ctx.vocab_size // 8", "ctx.sequence_length // 8")],
+        ] {
+            let changed = of(&with(changes));
+            assert!(!seen.contains(&changed), "{changes:?}");
+            seen.push(changed);
+        }
+    }
+
+    #[test]
+    fn the_variant_is_what_the_hooks_reach() {
+        let of = |text: &str| {
+            let sources = sources(&[("model.py", text)]);
+            variant(&sources, "model.py", "model.py", &["get_recipe", "train_step"])
+        };
+        assert_eq!(of(&with(&[("Block", "Layer"), ("loss", "l"), ("DEPTH = 2", "DEPTH = 5")])), of(MODEL));
+        assert_ne!(of(&with(&[("1e-3", "3e-4")])), of(MODEL));
+        assert_ne!(of(&with(&[(".mean()", ".sum()")])), of(MODEL));
+    }
+
+    #[test]
+    fn any_text_has_an_identity() {
+        for text in [
+            "",
+            "from x import *",
+            "build_model = build_model",
+            "from .model import build_model",
+            "a, build_model = 1, 2",
+            "class build_model(build_model):\n  build_model = build_model\n  def f(self): self.g.h = lambda: self",
+            "import build_model",
+            "for build_model in x: pass",
+            "def build_model(x): return [x for x in x][x.x(x=x)]",
+        ] {
+            assert_eq!(of(text), of(text));
+            Fingerprint::of(&sources(&[("model.py", text)]));
+        }
+        // Deep as the gate lets it be.
+        let deep = format!("def build_model(ctx):\n    return {}ctx{}\n", "(".repeat(190), ")".repeat(190));
+        let chain = format!("def build_model(ctx):\n    return ctx{}\n", ".a".repeat(900));
+        let minus = format!("def build_model(ctx):\n    return {}1\n", "-".repeat(900));
+        assert!(of(&deep) != of(&chain) && of(&chain) != of(&minus));
+    }
+
+    #[test]
+    fn near_duplicates_share_most_of_their_fingerprint() {
+        let print = |text: &str| Fingerprint::of(&sources(&[("model.py", text)]));
+        let original = print(MODEL);
+        let renamed =
+            print(&with(&[("Block", "Layer"), ("hidden", "h"), ("self.attn", "self.a"), ("DEPTH = 2", "DEPTH = 9")]));
+        assert!((original.similarity(&renamed) - 1.0).abs() < 1e-9);
+        let edited =
+            print(&with(&[("return self.out(x)", "x = F.layer_norm(x, x.shape[-1:])\n        return self.out(x)")]));
+        assert!(original.similarity(&edited) > 0.7, "{}", original.similarity(&edited));
+        assert!(original.bands().zip(edited.bands()).any(|(a, b)| a == b));
+        let other = print(
+            "import torch\ndef build_model(ctx):\n    w = [torch.ones(n) for n in range(9)]\n    while w and w[0]:\n        \
+                           w.pop()\n    try:\n        return torch.nn.GRU(*w, num_layers=3)\n    except ValueError as e:\n        raise e\n",
+        );
+        assert!(original.similarity(&other) < 0.2, "{}", original.similarity(&other));
+        assert!(!original.bands().zip(other.bands()).any(|(a, b)| a == b));
     }
 }

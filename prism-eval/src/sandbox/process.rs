@@ -377,3 +377,97 @@ impl ByteSink for Sink {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prism_core::{
+        channel::ByteSourceExt,
+        sandbox::{Network, Property, Root},
+    };
+
+    fn spec(script: &str) -> SandboxSpec {
+        SandboxSpec {
+            root: Root::HostDirectories(vec![]),
+            argv: vec!["/bin/sh".into(), "-c".into(), script.into()],
+            env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+            read_only: BTreeMap::new(),
+            limits: Limits {
+                wall_millis: 20_000,
+                cpu_time_millis: 20_000,
+                memory: 1 << 30,
+                processes: 100,
+                files: 100,
+                file_size: 1 << 20,
+                scratch: 1 << 20,
+                scratch_inodes: 100,
+                shared_memory: 1 << 20,
+                stderr: 4096,
+                channel: 1 << 20,
+            },
+            network: Network::None,
+            gpus: vec![],
+            required: vec![],
+            labels: BTreeMap::new(),
+        }
+    }
+
+    async fn start(spec: SandboxSpec) -> Result<Box<dyn Running>> {
+        UnsafeProcessSandbox::new(std::env::temp_dir()).start(spec).await
+    }
+
+    #[tokio::test]
+    async fn a_channel_carries_both_ways_and_the_environment_is_the_specs() {
+        let mut running = start(spec("read line; echo $line $HOME $TMPDIR")).await.unwrap();
+        let (mut source, mut sink) = running.channel().unwrap();
+        assert!(running.channel().is_none());
+        sink.write_all(b"hello\n").await.unwrap();
+        let said = source.read_all("channel", 1000).await.unwrap();
+        let said = String::from_utf8(said).unwrap();
+        assert!(said.starts_with("hello ") && said.contains("scratch-"), "{said:?}");
+        let outcome = running.wait().await.unwrap();
+        assert_eq!((outcome.failure, outcome.exit), (None, Some(0)));
+    }
+
+    #[tokio::test]
+    async fn limits_kills_and_exits_have_their_class() {
+        let outcome = start(spec("echo no >&2; exit 3")).await.unwrap().wait().await.unwrap();
+        assert_eq!((outcome.failure, outcome.exit), (Some(FailureClass::MinerCode), Some(3)));
+        assert_eq!(outcome.stderr_tail, b"no\n");
+        let outcome = start(spec("while true; do echo much >&2; done")).await.unwrap().wait().await.unwrap();
+        assert_eq!(outcome.failure, Some(FailureClass::Resource));
+        let mut short = spec("sleep 60 & sleep 60");
+        short.limits.wall_millis = 300;
+        let outcome = start(short).await.unwrap().wait().await.unwrap();
+        assert_eq!(outcome.failure, Some(FailureClass::Resource));
+        let running = start(spec("sleep 60")).await.unwrap();
+        running.killer().kill(FailureClass::Policy, "first");
+        running.killer().kill(FailureClass::Cancelled, "second");
+        let outcome = running.wait().await.unwrap();
+        assert_eq!((outcome.failure, outcome.reason.as_str()), (Some(FailureClass::Policy), "first"));
+    }
+
+    #[tokio::test]
+    async fn a_drop_kills_the_whole_group_and_nothing_required_is_promised() {
+        let mut running = start(spec("sleep 60 & echo started; sleep 60")).await.unwrap();
+        let (mut source, _sink) = running.channel().unwrap();
+        let mut said = [0; 8];
+        assert_eq!(source.read(&mut said).await.unwrap(), 8);
+        drop(running);
+        // The pipe ends when the last process that holds it is gone.
+        let end = tokio::time::timeout(Duration::from_secs(10), source.read(&mut said)).await;
+        assert_eq!(end.unwrap().unwrap(), 0);
+        let required = SandboxSpec { required: vec![Property::NoNetwork], ..spec("true") };
+        assert_eq!(start(required).await.unwrap_err().kind(), Kind::Unsupported);
+    }
+
+    #[test]
+    fn paths_inside_are_those_outside() {
+        let read_only = BTreeMap::from([("/opt/prism".to_owned(), PathBuf::from("/a/b"))]);
+        for (text, expected) in
+            [("/opt/prism", "/a/b"), ("/opt/prism/x.py", "/a/b/x.py"), ("/opt/prismatic", "/opt/prismatic")]
+        {
+            assert_eq!(outside(text, &read_only), expected);
+        }
+    }
+}

@@ -68,6 +68,13 @@ fn conditional() -> Vec<Conditional> {
         (("socketpair", Some(libc::SYS_socketpair)), any(&[family(libc::AF_UNIX)])),
         (("personality", Some(libc::SYS_personality)), any(&[masked(0, INT, 0), masked(0, INT, INT)])),
         (("ioctl", Some(libc::SYS_ioctl)), any(&all_but_terminal_injection(1))),
+        (("prlimit64", Some(libc::SYS_prlimit64)), any(&all_but_the_first_process(0))),
+        (("sched_setaffinity", Some(libc::SYS_sched_setaffinity)), any(&all_but_the_first_process(0))),
+        (("sched_setattr", Some(libc::SYS_sched_setattr)), any(&all_but_the_first_process(0))),
+        (("sched_setparam", Some(libc::SYS_sched_setparam)), any(&all_but_the_first_process(0))),
+        (("sched_setscheduler", Some(libc::SYS_sched_setscheduler)), any(&all_but_the_first_process(0))),
+        (("setpriority", Some(libc::SYS_setpriority)), any(&all_but_the_first_process(1))),
+        (("ioprio_set", Some(libc::SYS_ioprio_set)), any(&all_but_the_first_process(1))),
         (("mknod", mknod), nodes(1)),
         (("mknodat", Some(libc::SYS_mknodat)), nodes(2)),
         // Huge pages are not counted against the memory of a control group.
@@ -85,6 +92,13 @@ fn all_but_terminal_injection(index: u8) -> Vec<Masked> {
     // Both values are even; their bits 3 and 2 are equal, and bit 1 is the opposite of those.
     let low = [(0b0001, 0b0001), (0b1100, 0b1000), (0b1100, 0b0100), (0b1110, 0b0000), (0b1110, 0b1110)];
     above.chain(low.map(|(mask, value)| masked(index, mask, value))).collect()
+}
+
+/// Every process but number 1, which has the work's own user and must be neither limited nor slowed down by it: some bit
+/// but the lowest is set, or the lowest isn't.
+fn all_but_the_first_process(index: u8) -> Vec<Masked> {
+    let above = (1..32).map(|bit| masked(index, 1 << bit, 1 << bit));
+    above.chain([masked(index, 1, 0)]).collect()
 }
 
 fn unconditional() -> impl Iterator<Item = Call> {

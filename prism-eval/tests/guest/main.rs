@@ -1,6 +1,7 @@
 //! Python in a sandbox, with a real PyTorch: few sandboxes, one after the other, in one process.
 //!
-//! The runtime is that of the file named by `PRISM_GUEST_RUNTIME`.
+//! The runtime is that of the file named by `PRISM_GUEST_RUNTIME`, or one that is installed into the cache folder. The
+//! sandbox is the embedded one; `PRISM_GUEST_SANDBOX=process` takes plain processes. An argument picks cases by name.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +11,7 @@
     clippy::print_stderr
 )]
 use prism_core::{
-    Digest, Error, Fault, Finite, Kind, Sandbox, Seed, TrainTask, Trainer,
+    Cancel, Digest, Error, Fault, Finite, Kind, Sandbox, Seed, TrainTask, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
     evidence::RunOutcome,
     plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
@@ -19,10 +20,16 @@ use prism_core::{
 use prism_eval::{
     data::{Corpus, fixture::stand_in, tokenizer::Bytes},
     graph::Context,
-    guest::{Assignment, GuestBundle, GuestPart, GuestPlayer, GuestSettings, GuestTrainer, Pool, Runtime},
+    guest::{
+        Assignment, GuestBundle, GuestPart, GuestPlayer, GuestSettings, GuestTrainer, Pool, Runtime, runtime::Install,
+    },
     player::{Player, Rows},
     recipe::Recipe,
-    sandbox::UnsafeProcessSandbox,
+    sandbox::{
+        UnsafeProcessSandbox,
+        embedded::{EmbeddedConfig, EmbeddedSandbox},
+        launcher,
+    },
 };
 use std::{
     path::PathBuf,
@@ -34,11 +41,14 @@ const GPT: &str = include_str!("gpt.py");
 const BLOCKS: &str = include_str!("blocks.py");
 
 fn main() {
-    let path = std::env::var_os("PRISM_GUEST_RUNTIME").expect("PRISM_GUEST_RUNTIME names no runtime.json");
-    let runtime: Runtime = serde_json::from_slice(&std::fs::read(PathBuf::from(path)).unwrap()).unwrap();
+    launcher::enter();
+    let runtime = runtime();
     let folder = tempfile::tempdir().unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let sandbox: Arc<dyn Sandbox> = Arc::new(UnsafeProcessSandbox::new(folder.path().to_owned()));
+    let sandbox: Arc<dyn Sandbox> = match std::env::var("PRISM_GUEST_SANDBOX").as_deref() {
+        Ok("process") => Arc::new(UnsafeProcessSandbox::new(folder.path().to_owned())),
+        _ => Arc::new(EmbeddedSandbox::new(EmbeddedConfig { label: "guest-test".into(), ..EmbeddedConfig::default() })),
+    };
     tokio.block_on(async {
         let filter = std::env::args().nth(1).filter(|argument| !argument.starts_with('-')).unwrap_or_default();
         let wanted = |name: &str| name.contains(&filter);
@@ -71,9 +81,26 @@ fn main() {
         drop(stage);
         if wanted("a_task_is_carried_out_with_audits") {
             settings.limits.stderr = 1 << 20;
-            a_task_is_carried_out_with_audits(sandbox, settings).await;
+            a_task_is_carried_out_with_audits(Arc::clone(&sandbox), settings.clone()).await;
+        }
+        if wanted("two_processes_train_as_one") {
+            settings.processes = 2;
+            two_processes_train_as_one(sandbox, settings).await;
         }
     });
+}
+
+fn runtime() -> Runtime {
+    if let Some(path) = std::env::var_os("PRISM_GUEST_RUNTIME") {
+        return Runtime::open(&PathBuf::from(path)).unwrap();
+    }
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache =
+        std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).expect("no HOME, no XDG_CACHE_HOME");
+    let folder = cache.join("prism").join("guest-runtime");
+    println!("setting up Python and PyTorch in {} where they are not yet", folder.display());
+    let install = Install::new(folder, vec!["python3".into()]);
+    install.run(&Cancel::new(), &mut |_| {}).expect("no runtime for guests")
 }
 
 /// What cases share.
@@ -271,7 +298,7 @@ async fn hooks_are_called_and_a_checkpoint_is_resumed(stage: &Stage) {
         player.train(&rows(4, step)).await.unwrap();
     }
     let last = player.train(&rows(4, 0)).await.unwrap().0["loss"].get();
-    assert!(last < first - 1.0, "{first} to {last}");
+    assert!(last < first - 0.3, "{first} to {last}");
     let saved = player.checkpoint().await.unwrap().expect("the hook saved");
     let claims = player.claim(&rows(6, 0)).await.unwrap();
     Box::new(player).finish().await.unwrap();
@@ -380,6 +407,34 @@ async fn a_dropped_call_ends_the_guest(stage: &Stage) {
     let finishing = Instant::now();
     Box::new(player).finish().await.unwrap();
     assert!(finishing.elapsed() < Duration::from_secs(5));
+}
+
+const TWO: &str = r#"
+def compute_loss(model, batch, ctx):
+    assert ctx.world_size == 2 and ctx.distributed_backend == "gloo" and len(batch.tokens) == 2
+    assert isinstance(model, nn.parallel.DistributedDataParallel)
+    return F.cross_entropy(model(batch.tokens).flatten(0, 1), batch.targets.flatten())
+"#;
+
+async fn two_processes_train_as_one(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {
+    let started = Instant::now();
+    let stage = Stage { pool: Arc::new(Pool::new(sandbox, settings).unwrap()) };
+    let mut player = stage.play(&gpt(TWO)).await.unwrap();
+    assert_eq!(player.welcome().world_size, 2);
+    let start = mean(&player.claim(&rows(6, 0)).await.unwrap().values);
+    for step in 0..20 {
+        player.train(&rows(4, step)).await.unwrap();
+    }
+    let snapshot = player.snapshot().await.unwrap();
+    let claims = player.claim(&rows(6, 0)).await.unwrap();
+    assert!(mean(&claims.values) < start - 0.05, "{start} to {}", mean(&claims.values));
+    player.freeze().await.unwrap();
+    let mut auditor = player.auditor(snapshot).await.unwrap().unwrap();
+    assert_eq!(auditor.claim(&rows(6, 0)).await.unwrap(), claims);
+    auditor.finish().await.unwrap();
+    player.thaw().await.unwrap();
+    Box::new(player).finish().await.unwrap();
+    println!("test two_processes_train_as_one ... ok ({:.1} s)", started.elapsed().as_secs_f64());
 }
 
 async fn a_task_is_carried_out_with_audits(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {

@@ -29,6 +29,8 @@ pub struct ValidatorConfig {
     pub evaluation: EvaluationConfig,
     /// How bundles of Python are run.
     pub guest: GuestConfig,
+    /// Who reads submissions besides the rules.
+    pub review: ReviewConfig,
 }
 
 /// Which chain and subnet.
@@ -175,6 +177,28 @@ impl Default for GuestConfig {
             warm: 1,
             memory: 8 << 30,
         }
+    }
+}
+
+/// A language model that reads submissions; off without an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReviewConfig {
+    /// The full address of an OpenAI-compatible endpoint for chat completions.
+    pub endpoint: Option<String>,
+    /// The model's name there.
+    pub model: Option<String>,
+    /// A file that holds the key, sent as a bearer token.
+    pub key_file: Option<PathBuf>,
+    /// The longest wait for an answer.
+    pub deadline: Span,
+    /// Most bytes of source that it is given; longer submissions are held.
+    pub source_bytes: usize,
+}
+
+impl Default for ReviewConfig {
+    fn default() -> Self {
+        Self { endpoint: None, model: None, key_file: None, deadline: Span::from_secs(120), source_bytes: 200_000 }
     }
 }
 

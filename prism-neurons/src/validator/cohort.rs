@@ -34,6 +34,14 @@ pub enum SeedRule {
     Fixed(String),
 }
 
+impl SeedRule {
+    /// The seed of a cohort that a word stands for.
+    #[must_use]
+    pub fn of_word(word: &str, cohort: u64) -> Seed {
+        Seed::of("prism/cohort/fixed/1", &[word.as_bytes(), &cohort.to_le_bytes()])
+    }
+}
+
 impl Default for CohortRule {
     fn default() -> Self {
         Self { blocks: 360, seed: SeedRule::Chain { delay: 3 } }
@@ -98,7 +106,7 @@ impl Validator {
                 Err(error) if error.kind() == Kind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
             },
-            (SeedRule::Fixed(word), None) => Seed::of("prism/cohort/fixed/1", &[word.as_bytes(), &number]),
+            (SeedRule::Fixed(word), None) => SeedRule::of_word(word, cohort.number),
             (SeedRule::Chain { .. }, None) => {
                 let text = format!("cohort {} was closed under a fixed seed and has none", cohort.number);
                 return Err(prism_core::Error::new(Kind::Conflict, prism_core::Fault::Validator, text));

@@ -1,7 +1,7 @@
 //! A description made: what an interpreter and its packages need of this host, after PyTorch has worked there once.
 use super::{
     Runtime, RuntimeError,
-    command::{self, Bounds},
+    command::{self, Bounds, CommandError},
     interpreter::Interpreter,
     loader,
     record::{digest_of, records},
@@ -78,7 +78,10 @@ fn try_torch(python: &Path, search: &[PathBuf], libraries: &[PathBuf], bounds: &
     // As a guest starts: isolated, nothing of this process's environment, no other package in sight.
     command.args(["-I", "-S", "-B", "-c", TRY]).arg(list).env_clear().current_dir("/");
     command.env("LD_LIBRARY_PATH", loader::joined(libraries)).env("OMP_NUM_THREADS", "1");
-    let said = command::output(&mut command, bounds, &mut || ())?;
+    let said = match command::output(&mut command, bounds, &mut || ()) {
+        Err(CommandError::Failed { status, said, .. }) => return Err(refuse(format!("it ends with {status}: {said}"))),
+        said => said?,
+    };
     let last = said.lines().next_back().unwrap_or_default();
     let tried: Tried = serde_json::from_str(last).map_err(|error| refuse(format!("it answers oddly: {error}")))?;
     if tried.product != PRODUCT {

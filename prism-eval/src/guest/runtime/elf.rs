@@ -11,6 +11,8 @@ use std::{
 /// The longest section that is read. The string table of `libtorch_cpu.so` takes some 30 MB.
 const MAX_SECTION_BYTES: u64 = 256 << 20;
 const MAX_SECTIONS: u16 = 4096;
+/// The longest chain of libraries, and of versions of one of them.
+const MAX_VERSIONS: usize = 1024;
 
 const DYNAMIC: u32 = 6;
 const DYNAMIC_SYMBOLS: u32 = 11;
@@ -182,18 +184,17 @@ impl Reader<'_> {
 
     /// The needed versions by the index that symbols name them with: a chain of libraries, each with a chain of versions.
     fn versions(&self, bytes: &[u8], names: &[u8]) -> Result<HashMap<u16, Version>, ElfError> {
-        let cut = || self.format("a chain of versions leaves its section");
+        let cut = || self.format("a chain of versions leaves its section, or does not end");
         let mut by_index = HashMap::new();
-        // Offsets only grow, so both chains end.
         let mut library_at = 0_usize;
-        loop {
+        for _ in 0..MAX_VERSIONS {
             let entry = bytes.get(library_at..).ok_or_else(cut)?;
             let (Some(file), Some(first), Some(next)) = (u32_at(entry, 4), u32_at(entry, 8), u32_at(entry, 12)) else {
                 return Err(cut());
             };
             let library = self.name(names, Some(file as usize))?;
             let mut version_at = library_at.checked_add(first as usize).ok_or_else(cut)?;
-            loop {
+            for more in (0..MAX_VERSIONS).rev() {
                 let entry = bytes.get(version_at..).ok_or_else(cut)?;
                 let (Some(index), Some(name), Some(next)) = (u16_at(entry, 6), u32_at(entry, 8), u32_at(entry, 12))
                 else {
@@ -204,6 +205,9 @@ impl Reader<'_> {
                 if next == 0 {
                     break;
                 }
+                if more == 0 {
+                    return Err(cut());
+                }
                 version_at = version_at.checked_add(next as usize).ok_or_else(cut)?;
             }
             if next == 0 {
@@ -211,6 +215,7 @@ impl Reader<'_> {
             }
             library_at = library_at.checked_add(next as usize).ok_or_else(cut)?;
         }
+        Err(cut())
     }
 }
 
@@ -224,4 +229,55 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A library that every test can read: the C library that this test itself runs on.
+    fn libc() -> PathBuf {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let path =
+            maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/libm.so"));
+        let other =
+            || maps.lines().filter_map(|line| line.split_whitespace().nth(5)).find(|path| path.contains("/libgcc_s"));
+        path.or_else(other).expect("a shared library besides libc").into()
+    }
+
+    #[test]
+    fn a_library_of_the_system_names_the_c_library_and_its_versions() {
+        let library = SharedLibrary::read(&libc()).unwrap();
+        assert!(library.needed.contains(&"libc.so.6".to_owned()), "{:?}", library.needed);
+        assert!(
+            library.versions.iter().any(|version| version.library == "libc.so.6" && version.name.starts_with("GLIBC_"))
+        );
+        assert!(library.undefined.iter().any(|(_, version)| version.is_some()), "{:?}", library.undefined);
+        assert!(library.defined.len() > 10);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        #[test]
+        fn damaged_files_are_refused_or_read_and_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
+            table in any::<bool>(),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = std::fs::read(libc()).unwrap();
+            // Half of the time where it hurts: in the header and in the section table at the end.
+            let length = bytes.len();
+            for (at, value) in changes {
+                let at = if table { at.index(4096) } else { at.index(length) };
+                bytes[if table && at > 64 { length - at } else { at }] = value;
+            }
+            if cut.index(4) == 0 {
+                bytes.truncate(cut.index(length));
+            }
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), bytes).unwrap();
+            let _ = SharedLibrary::read(file.path());
+        }
+    }
 }

@@ -5,7 +5,7 @@ use super::{
     describe::describe,
     interpreter::Interpreter,
     loader,
-    record::digest_of,
+    record::{self, digest_of, records},
     stubs,
     unpack::unpack,
     wheels::Wheels,
@@ -15,7 +15,7 @@ use rustix::fs::{FlockOperation, flock, statvfs, syncfs};
 use std::{
     collections::BTreeMap,
     fs::{self, File, Permissions},
-    io::Write,
+    io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
@@ -25,6 +25,8 @@ use std::{
 
 /// For programs that answer at once or compute a little.
 const SHORT: Duration = Duration::from_secs(300);
+/// The digests of what is in a folder, in that folder.
+const SEAL: &str = "seal.json";
 /// How often a lock that another holds is tried.
 const LOCK_POLL: Duration = Duration::from_millis(200);
 
@@ -108,21 +110,23 @@ impl Install {
 
         let tree = folder.join(wheels.folder_name(&python.tag()));
         let search = vec![tree.join("site")];
-        let stub_folder = tree.join("stubs");
-        let stubbed = || vec![stub_folder.clone()].into_iter().filter(|stubs| stubs.is_dir()).collect::<Vec<_>>();
         if let Ok(there) = Runtime::open(&folder)
-            && (&there.python, &there.search, &there.libraries) == (&python.base, &search, &stubbed())
-            && (stub_folder.is_dir() || !self.cpu_stubs)
+            && (&there.python, &there.search) == (&python.base, &search)
+            && there.libraries == self.stub_folders(&tree, &short)?
             && there.verify().is_ok()
         {
             return Ok(there);
         }
-        if !(tree.is_dir() && whole(&tree)) {
+        if !is_whole(&tree) {
             self.make(&folder, &tree, &program, &wheels, cancel, progress)?;
         }
-        self.make_stubs(&tree, &short, progress)?;
+        let libraries = self.stub_folders(&tree, &short)?;
+        for stubs in libraries.iter().filter(|stubs| !is_sealed(stubs)) {
+            progress(Progress { step: Step::Building, bytes: 0 });
+            make_stubs(&tree, stubs, &short)?;
+        }
         progress(Progress { step: Step::Trying, bytes: 0 });
-        let runtime = describe(&python, search, stubbed(), &short)?;
+        let runtime = describe(&python, search, libraries, &short)?;
         save(&runtime, &folder)?;
         Ok(runtime)
     }
@@ -149,11 +153,7 @@ impl Install {
             Some(wheels) => wheels.clone(),
             None => Wheels::published(&python.tag(), &python.machine)?,
         };
-        match command::output(&mut pip(program, "--version"), bounds, &mut || ()) {
-            Ok(_) => Ok((python, wheels)),
-            Err(CommandError::Failed { .. }) => Err(RuntimeError::NoPip(program.to_owned())),
-            Err(error) => Err(error.into()),
-        }
+        if python.pip { Ok((python, wheels)) } else { Err(RuntimeError::NoPip(program.to_owned())) }
     }
 
     /// Downloads and unpacks beside the tree, then gives it its name.
@@ -179,10 +179,15 @@ impl Install {
 
         let mut files = downloaded(&store, wheels)?;
         if files.len() < wheels.wheels.len() {
-            progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
+            // pip downloads into one and copies into the other.
+            let bytes = || bytes_in(&store).max(bytes_in(&scratch));
+            progress(Progress { step: Step::Downloading, bytes: bytes() });
             let bounds = Bounds { deadline: self.deadline, cancel: cancel.clone() };
-            let mut tick = || progress(Progress { step: Step::Downloading, bytes: bytes_in(&staging) });
-            command::output(&mut self.download(program, &staging, wheels)?, &bounds, &mut tick)?;
+            let mut tick = || progress(Progress { step: Step::Downloading, bytes: bytes() });
+            match command::output(&mut self.download(program, &staging, wheels)?, &bounds, &mut tick) {
+                Err(CommandError::Failed { said, .. }) => return Err(RuntimeError::Download(said)),
+                done => done?,
+            };
             files = downloaded(&store, wheels)?;
         }
         let mut bytes = 0;
@@ -199,6 +204,7 @@ impl Install {
                 return Err(CommandError::Cancelled { program: "unpacking".into() }.into());
             }
         }
+        seal(&staged, records(&site).map_err(|source| RuntimeError::io("read", &site, source))?)?;
         // What was here before is damaged.
         remove(tree)?;
         rename(&staged, tree)?;
@@ -209,8 +215,9 @@ impl Install {
         let requirements = staging.join("requirements.txt");
         let written = fs::write(&requirements, wheels.requirements());
         written.map_err(|source| RuntimeError::io("write", &requirements, source))?;
-        let mut command = pip(program, "download");
-        command.args(["--no-input", "--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
+        let mut command = Command::new(program);
+        command.args(["-I", "-B", "-m", "pip", "download", "--disable-pip-version-check", "--no-input"]);
+        command.args(["--no-cache-dir", "--no-deps", "--only-binary", ":all:", "--require-hashes"]);
         command.args(["--progress-bar", "off", "--dest"]).arg(staging.join("wheels"));
         if let Some(url) = &self.index_url {
             command.args(["--index-url", url]);
@@ -220,26 +227,34 @@ impl Install {
         }
         // What it downloads goes through here, and may be larger than the system's folder for temporary files.
         command.arg("--requirement").arg(requirements).env("TMPDIR", staging.join("scratch"));
+        // Nothing is installed into an environment.
+        command.env("PIP_REQUIRE_VIRTUALENV", "0");
         Ok(command)
     }
 
-    /// Builds stand-ins in a tree that has none, where a library of NVIDIA is missing or they are asked for.
-    fn make_stubs(&self, tree: &Path, bounds: &Bounds, progress: &mut dyn FnMut(Progress)) -> Result<(), RuntimeError> {
-        let (folder, staged) = (tree.join("stubs"), tree.join(".stubs"));
-        let libraries = stubs::libraries(&tree.join("site/torch/lib"))?;
-        if folder.is_dir() || libraries.is_empty() {
-            return Ok(());
-        }
-        let missing = loader::ask(&libraries, &[], bounds)?.missing;
-        if !self.cpu_stubs && !missing.iter().any(|library| stubs::is_nvidia(library)) {
-            return Ok(());
-        }
-        progress(Progress { step: Step::Building, bytes: 0 });
-        remove(&staged)?;
-        make_open(&staged)?;
-        stubs::build(&libraries, &staged, bounds)?;
-        rename(&staged, &folder)
+    /// Where the stand-ins of a tree lie: none where they are not asked for and no library of NVIDIA is missing.
+    fn stub_folders(&self, tree: &Path, bounds: &Bounds) -> Result<Vec<PathBuf>, RuntimeError> {
+        let libraries = torch_libraries(tree)?;
+        let missing = || -> Result<bool, RuntimeError> {
+            Ok(loader::ask(&libraries, &[], bounds)?.missing.iter().any(|library| stubs::is_nvidia(library)))
+        };
+        let wanted = !libraries.is_empty() && (self.cpu_stubs || missing()?);
+        Ok(if wanted { vec![tree.join("stubs")] } else { Vec::new() })
     }
+}
+
+fn torch_libraries(tree: &Path) -> Result<Vec<PathBuf>, RuntimeError> {
+    stubs::libraries(&tree.join("site/torch/lib"))
+}
+
+fn make_stubs(tree: &Path, folder: &Path, bounds: &Bounds) -> Result<(), RuntimeError> {
+    let staged = tree.join(".stubs");
+    remove(&staged)?;
+    make_open(&staged)?;
+    stubs::build(&torch_libraries(tree)?, &staged, bounds)?;
+    seal(&staged, stubs::libraries(&staged)?)?;
+    remove(folder)?;
+    rename(&staged, folder)
 }
 
 /// Describes an environment that is there already, a virtual environment or another folder with `bin/python`, into
@@ -263,17 +278,30 @@ pub fn adopt(environment: &Path, folder: &Path, cancel: &Cancel) -> Result<Runti
     Ok(runtime)
 }
 
-fn pip(program: &Path, subcommand: &str) -> Command {
-    let mut command = Command::new(program);
-    command.args(["-I", "-B", "-m", "pip", "--disable-pip-version-check", subcommand]);
-    command
+/// Whether a tree's packages are as they were unpacked.
+fn is_whole(tree: &Path) -> bool {
+    let records = records(&tree.join("site")).unwrap_or_default();
+    is_sealed(tree) && records.iter().all(|record| record::check(record, false).is_ok())
 }
 
-/// Whether a tree's packages are as they were unpacked.
-fn whole(tree: &Path) -> bool {
-    let site = tree.join("site");
-    let records = super::record::records(&site).unwrap_or_default();
-    !records.is_empty() && records.iter().all(|record| super::record::check(record, false).is_ok())
+/// Writes down the digests of files in a folder, in that folder.
+fn seal(folder: &Path, files: Vec<PathBuf>) -> Result<(), RuntimeError> {
+    let mut digests = BTreeMap::new();
+    for file in files {
+        let digest = digest_of(&file)?;
+        digests.insert(file.strip_prefix(folder).unwrap_or(&file).to_owned(), digest);
+    }
+    let path = folder.join(SEAL);
+    let written = serde_json::to_vec(&digests).map_err(io::Error::from).and_then(|text| fs::write(&path, text));
+    written.map_err(|source| RuntimeError::io("write", &path, source))
+}
+
+/// Whether the files of a sealed folder have the digests that were written down.
+fn is_sealed(folder: &Path) -> bool {
+    let text = fs::read(folder.join(SEAL)).unwrap_or_default();
+    let digests: BTreeMap<PathBuf, Digest> = serde_json::from_slice(&text).unwrap_or_default();
+    let same = |(file, digest): (&PathBuf, &Digest)| digest_of(&folder.join(file)).is_ok_and(|found| found == *digest);
+    !digests.is_empty() && digests.iter().all(same)
 }
 
 /// The wheels that are there, by digest. Whatever else lies there is removed: a part of one, or one that was changed.
@@ -313,7 +341,7 @@ fn bytes_in(folder: &Path) -> u64 {
 
 fn remove(folder: &Path) -> Result<(), RuntimeError> {
     match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(RuntimeError::io("remove", folder, error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(RuntimeError::io("remove", folder, error)),
         _ => Ok(()),
     }
 }
@@ -347,7 +375,7 @@ fn save(runtime: &Runtime, folder: &Path) -> Result<(), RuntimeError> {
         file.persist(&path)?;
         Ok(())
     };
-    save().map_err(|source: std::io::Error| RuntimeError::io("write", &path, source))
+    save().map_err(|source: io::Error| RuntimeError::io("write", &path, source))
 }
 
 /// Waits until no other installation into this folder runs. The lock ends with what is returned, and with the process.
@@ -376,3 +404,7 @@ fn lock(
         thread::sleep(LOCK_POLL);
     }
 }
+
+#[cfg(test)]
+#[path = "install_tests.rs"]
+mod tests;

@@ -1,7 +1,7 @@
 //! A CPython of this host: where it really is, and what it consists of.
 use super::{
     RuntimeError,
-    command::{self, Bounds},
+    command::{self, Bounds, CommandError},
 };
 use serde::Deserialize;
 use std::{
@@ -14,7 +14,7 @@ pub(super) const OLDEST: (u32, u32) = (3, 10);
 
 /// Prints what an interpreter says of itself. `_base_executable` is the interpreter below a virtual environment.
 const QUESTIONS: &str = r#"
-import json, os, platform, sys, sysconfig
+import importlib.util, json, os, platform, sys, sysconfig
 own = {os.path.realpath(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
 own.add(os.path.realpath(sysconfig.get_config_var("DESTSHARED") or os.path.join(sysconfig.get_path("platstdlib"), "lib-dynload")))
 print(json.dumps({
@@ -23,6 +23,7 @@ print(json.dumps({
     "threads": "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else "",
     "machine": platform.machine(),
     "wide": sys.maxsize > 2**32,
+    "pip": importlib.util.find_spec("pip") is not None,
     "base": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
     "own": sorted(path for path in own if os.path.isdir(path)),
     "search": [path for path in sys.path if os.path.isdir(path) and os.path.realpath(path) not in own],
@@ -38,6 +39,8 @@ pub(super) struct Interpreter {
     threads: String,
     pub(super) machine: String,
     wide: bool,
+    /// Whether it has pip.
+    pub(super) pip: bool,
     /// The file that runs, past links, shims and virtual environments.
     pub(super) base: PathBuf,
     /// The folders of its standard library.
@@ -49,8 +52,14 @@ pub(super) struct Interpreter {
 impl Interpreter {
     /// Asks the interpreter at a path, or of a name that the system finds.
     pub(super) fn ask(program: &Path, bounds: &Bounds) -> Result<Self, RuntimeError> {
-        let said = command::output(Command::new(program).args(["-I", "-B", "-c", QUESTIONS]), bounds, &mut || ())?;
         let refuse = |why: String| RuntimeError::Unsuitable { python: program.to_owned(), why };
+        let said = match command::output(Command::new(program).args(["-I", "-B", "-c", QUESTIONS]), bounds, &mut || ())
+        {
+            Err(CommandError::Failed { status, said, .. }) => {
+                return Err(refuse(format!("it ends with {status}: {said}")));
+            }
+            said => said?,
+        };
         let python: Self = serde_json::from_str(&said).map_err(|error| refuse(format!("it answers oddly: {error}")))?;
         let (major, minor, _) = python.version;
         if python.implementation != "cpython" {

@@ -199,6 +199,11 @@ pub enum RuntimeError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// pip failed.
+    #[error(
+        "pip can't download PyTorch and its packages; is there a network, or another index for --index-url? It says: {0}"
+    )]
+    Download(String),
     /// pip left no file with the right contents.
     #[error("{package} was not downloaded with the contents of SHA-256 {digest}")]
     NotDownloaded {
@@ -271,7 +276,7 @@ impl From<RuntimeError> for Error {
             RuntimeError::Space { .. } => Kind::Limit,
             RuntimeError::Busy { .. } | RuntimeError::Command(CommandError::Deadline { .. }) => Kind::Deadline,
             RuntimeError::Command(CommandError::Cancelled { .. }) => Kind::Cancelled,
-            RuntimeError::Command(_) | RuntimeError::Io { .. } => Kind::Unavailable,
+            RuntimeError::Download(_) | RuntimeError::Command(_) | RuntimeError::Io { .. } => Kind::Unavailable,
             _ => Kind::Unsupported,
         };
         let fault = match kind {

@@ -193,3 +193,54 @@ impl Stub {
         (!text.is_empty()).then_some(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prism_core::Cancel;
+    use std::time::Duration;
+
+    fn run(program: &str, arguments: &[&str]) -> String {
+        let bounds = Bounds { deadline: Duration::from_secs(120), cancel: Cancel::new() };
+        command::output(Command::new(program).args(arguments), &bounds, &mut || ()).unwrap()
+    }
+
+    /// A library that calls one of NVIDIA's with a version, one without, and one of its own.
+    #[test]
+    fn a_library_whose_cuda_libraries_are_missing_loads_and_is_told_that_there_is_no_device() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(
+            path("blas.c"),
+            "int cublasCreate(void) { return 0; } const char *cublasGetStatusString(int x) { return 0; }",
+        )
+        .unwrap();
+        fs::write(path("blas.map"), "libcublas.so.13 { global: *; };").unwrap();
+        fs::write(path("nccl.c"), "int ncclInit(void) { return 0; }").unwrap();
+        let script = format!("-Wl,--version-script={}", path("blas.map"));
+        let blas = path("libcublas.so.13");
+        run("cc", &["-shared", "-fPIC", "-o", &blas, &path("blas.c"), "-Wl,-soname,libcublas.so.13", &script]);
+        let nccl = path("libnccl.so.2");
+        run("cc", &["-shared", "-fPIC", "-o", &nccl, &path("nccl.c"), "-Wl,-soname,libnccl.so.2"]);
+        let user = "int cublasCreate(void), ncclInit(void), own(void); const char *cublasGetStatusString(int);
+            int own(void) { return 7; }
+            int sum(void) { return own() * 1000 + cublasCreate() + ncclInit() + (cublasGetStatusString(1)[0] == 'n'); }";
+        fs::write(path("user.c"), user).unwrap();
+        run("cc", &["-shared", "-fPIC", "-o", &path("libuser.so"), &path("user.c"), &blas, &nccl]);
+        fs::remove_file(&blas).unwrap();
+        fs::remove_file(&nccl).unwrap();
+
+        let stubs = folder.path().join("stubs");
+        fs::create_dir(&stubs).unwrap();
+        let bounds = Bounds { deadline: Duration::from_secs(120), cancel: Cancel::new() };
+        let users = libraries(folder.path()).unwrap();
+        assert_eq!(build(&users, &stubs, &bounds).unwrap(), 2);
+        let made: Vec<_> = libraries(&stubs).unwrap().iter().map(|path| path.file_name().unwrap().to_owned()).collect();
+        assert_eq!(made, ["libcublas.so.13", "libnccl.so.2"]);
+
+        let call = format!("import ctypes; print(ctypes.CDLL({:?}, ctypes.RTLD_GLOBAL).sum())", path("libuser.so"));
+        let mut python = Command::new("python3");
+        python.args(["-c", &call]).env("LD_LIBRARY_PATH", &stubs).env("LD_BIND_NOW", "1");
+        assert_eq!(command::output(&mut python, &bounds, &mut || ()).unwrap(), "7201");
+    }
+}

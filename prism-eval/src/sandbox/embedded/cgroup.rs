@@ -57,7 +57,11 @@ impl Purpose {
 
 /// The hierarchies that this process may use.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Groups(BTreeMap<Purpose, Hierarchy>);
+pub(super) struct Groups {
+    used: BTreeMap<Purpose, Hierarchy>,
+    /// Where groups may have been made before, with another configuration.
+    places: BTreeMap<PathBuf, Version>,
+}
 
 /// One mounted hierarchy, and this process's own group in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,47 +109,51 @@ fn mounted(mounts: &str, own_groups: &str) -> Vec<Mounted> {
 }
 
 impl Groups {
-    /// What this process may use. `parent` names a group of version 2 to use instead of its own.
+    /// What this process may use: version 2 below `parent` first, if that is named; then version 1, then version 2 below
+    /// this process's own group.
     pub(super) fn find(parent: Option<&Path>) -> Self {
         let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let mounted = mounted(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"));
-        let mut groups = BTreeMap::new();
+        let named = parent.filter(|group| may_make(group)).map(|group| Below::new(group, &Purpose::ALL));
+        let mut groups: BTreeMap<Purpose, Hierarchy> = named.map(Below::hierarchies).unwrap_or_default();
         for purpose in Purpose::ALL {
-            let one = mounted.iter().filter(|m| m.version == Version::One).find_map(|m| {
-                let controller = m.controllers.iter().any(|c| c == purpose.controllers().0);
-                (controller && may_make(&m.own)).then(|| Hierarchy { version: Version::One, parent: m.own.clone() })
-            });
-            let two = || {
-                let unified = mounted.iter().find(|m| m.version == Version::Two);
-                let own = unified.map(|m| m.own.as_path());
-                // A group with processes can't hand its controllers on (unless it is the root), so its parent may have to.
-                let above = unified.and_then(|m| m.own.parent().filter(|p| p.starts_with(&m.mount)));
-                let candidates = parent.into_iter().chain(own).chain(above);
-                let parent = candidates.into_iter().find(|group| may_make(group) && hands_on(group, purpose))?;
-                Some(Hierarchy { version: Version::Two, parent: parent.to_owned() })
-            };
-            if let Some(hierarchy) = one.or_else(two) {
-                groups.insert(purpose, hierarchy);
+            let one = mounted
+                .iter()
+                .filter(|m| m.version == Version::One)
+                .find(|m| m.controllers.iter().any(|c| c == purpose.controllers().0) && may_make(&m.own));
+            if let Some(one) = one {
+                let hierarchy = || Hierarchy { version: Version::One, parent: one.own.clone() };
+                groups.entry(purpose).or_insert_with(hierarchy);
             }
         }
-        Self(groups)
+        let missing: Vec<Purpose> = Purpose::ALL.into_iter().filter(|purpose| !groups.contains_key(purpose)).collect();
+        let unified = mounted.iter().find(|m| m.version == Version::Two);
+        if let Some(unified) = unified.filter(|_| parent.is_none() && !missing.is_empty()) {
+            // A group with processes can't hand its controllers on (unless it is the root), so its parent may have to. A
+            // process is in one group of version 2, so all that is missing must come from one place: from the one that
+            // has more, and from its own group when both have as much.
+            let above = unified.own.parent().filter(|group| group.starts_with(&unified.mount));
+            let places = above.into_iter().chain([unified.own.as_path()]).filter(|group| may_make(group));
+            let most = places.map(|group| Below::new(group, &missing)).max_by_key(|below| below.purposes.len());
+            groups.extend(most.map(Below::hierarchies).unwrap_or_default());
+        }
+        Self { used: groups, places: places(&mounted, parent) }
+    }
+
+    /// Groups where groups can be swept and none are made.
+    pub(super) fn unused(self) -> Self {
+        Self { used: BTreeMap::new(), ..self }
     }
 
     /// Whether a purpose is served.
     pub(super) fn serve(&self, purpose: Purpose) -> bool {
-        self.0.contains_key(&purpose)
-    }
-
-    /// All folders that groups are made in, each once.
-    fn parents(&self) -> impl Iterator<Item = (&Path, Version)> {
-        let once: BTreeMap<&Path, Version> = self.0.values().map(|h| (h.parent.as_path(), h.version)).collect();
-        once.into_iter()
+        self.used.contains_key(&purpose)
     }
 
     /// Makes a group of this name for every purpose served.
     pub(super) fn make(&self, name: &str) -> io::Result<Group> {
         let mut group = Group { groups: BTreeMap::new() };
-        for (purpose, hierarchy) in &self.0 {
+        for (purpose, hierarchy) in &self.used {
             let path = hierarchy.parent.join(name);
             match fs::create_dir(&path) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -161,10 +169,10 @@ impl Groups {
     /// Ends and removes every group whose name `abandoned` says yes to; how many names.
     pub(super) fn sweep(&self, abandoned: impl Fn(&str) -> bool) -> usize {
         let mut names: BTreeMap<String, Vec<(Version, PathBuf)>> = BTreeMap::new();
-        for (parent, version) in self.parents() {
+        for (parent, version) in &self.places {
             let Ok(folders) = fs::read_dir(parent) else { continue };
             for name in folders.filter_map(|f| f.ok()?.file_name().into_string().ok()).filter(|name| abandoned(name)) {
-                names.entry(name.clone()).or_default().push((version, parent.join(name)));
+                names.entry(name.clone()).or_default().push((*version, parent.join(name)));
             }
         }
         let mut swept = 0;
@@ -175,6 +183,37 @@ impl Groups {
             swept += usize::from(groups.iter().filter(|(_, path)| remove(path)).count() > 0);
         }
         swept
+    }
+}
+
+fn places(mounted: &[Mounted], named: Option<&Path>) -> BTreeMap<PathBuf, Version> {
+    let mut places: BTreeMap<PathBuf, Version> =
+        named.map(|group| (group.to_owned(), Version::Two)).into_iter().collect();
+    for Mounted { version, controllers, own, mount } in mounted {
+        let ours = |purpose: Purpose| controllers.iter().any(|one| one == purpose.controllers().0);
+        if *version == Version::Two || Purpose::ALL.into_iter().any(ours) {
+            places.insert(own.clone(), *version);
+        }
+        let above = own.parent().filter(|group| *version == Version::Two && group.starts_with(mount));
+        places.extend(above.map(|group| (group.to_owned(), *version)));
+    }
+    places
+}
+
+/// What groups of version 2 below one group would serve.
+struct Below<'a> {
+    group: &'a Path,
+    purposes: Vec<Purpose>,
+}
+
+impl<'a> Below<'a> {
+    fn new(group: &'a Path, wanted: &[Purpose]) -> Self {
+        Self { group, purposes: wanted.iter().copied().filter(|purpose| hands_on(group, *purpose)).collect() }
+    }
+
+    fn hierarchies(self) -> BTreeMap<Purpose, Hierarchy> {
+        let hierarchy = || Hierarchy { version: Version::Two, parent: self.group.to_owned() };
+        self.purposes.iter().map(|purpose| (*purpose, hierarchy())).collect()
     }
 }
 

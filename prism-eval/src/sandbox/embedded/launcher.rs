@@ -46,6 +46,7 @@ pub(super) fn astray() -> bool {
 }
 
 fn serve() -> i32 {
+    sys::launcher_signals();
     if sys::close_all_but(&[]).is_err() {
         return MUTE;
     }

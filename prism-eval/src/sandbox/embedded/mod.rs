@@ -46,7 +46,9 @@ use prism_core::{
 };
 use running::EmbeddedRunning;
 use rustix::{
+    event::{PollFd, PollFlags, poll},
     fd::OwnedFd,
+    fs::Timespec,
     pipe::{PipeFlags, pipe_with},
 };
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,9 @@ use warden::Warden;
 /// Bytes that a channel's pipe holds, where the kernel allows that many: fewer changes of context for tensors.
 const PIPE: usize = 1 << 20;
 
+/// How long a process that was killed may take to die.
+const DYING: Duration = Duration::from_secs(2);
+
 /// How embedded sandboxes are made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -72,13 +77,13 @@ pub struct EmbeddedConfig {
     /// The program to start as launcher; its `main` calls [`launcher::enter`] first. `None`: this program.
     pub launcher: Option<PathBuf>,
     /// Marks this backend's sandboxes: small letters, digits and dashes, 32 at most. [`Sandbox::sweep`] removes those of
-    /// dead hosts with this label.
+    /// dead hosts with this label; hosts that don't see each other's processes but share control groups need two labels.
     pub label: String,
     /// Users that work has on the host, where this process may give it one.
     pub users: Users,
     /// Whether control groups are used where they can be. Without them memory and processor time are a best effort.
     pub control_groups: bool,
-    /// A control group of version 2 to make groups below, instead of this process's own.
+    /// A control group of version 2 to make groups below, before anything below this process's own groups.
     pub control_group: Option<PathBuf>,
     /// Whether files in scratch space may be executed: compilers of models need it.
     pub executable_scratch: bool,
@@ -182,9 +187,9 @@ impl EmbeddedSandbox {
 
 impl Inner {
     fn groups(&self) -> &Groups {
-        self.groups.get_or_init(|| match self.config.control_groups {
-            true => Groups::find(self.config.control_group.as_deref()),
-            false => Groups::default(),
+        self.groups.get_or_init(|| {
+            let groups = Groups::find(self.config.control_group.as_deref());
+            if self.config.control_groups { groups } else { groups.unused() }
         })
     }
 
@@ -350,6 +355,7 @@ impl Sandbox for EmbeddedSandbox {
         if let Some(obstacle) = self.obstacle().await {
             return Err(EmbeddedError::Unable(obstacle).into());
         }
+        tracing::debug!(program = ?spec.argv.first(), labels = ?spec.labels, "starting an embedded sandbox");
         let (HostEnds { output, input, stderr }, standard) = streams()?;
         let (started, starting) = oneshot::channel();
         let (ended, ending) = oneshot::channel();
@@ -405,10 +411,12 @@ fn sweep_processes(abandoned: impl Fn(&[u8]) -> bool) -> usize {
         }
         // Held by descriptor, so that the number can't come to name another process between look and kill.
         let Ok(held) = rustix::process::pidfd_open(number, rustix::process::PidfdFlags::empty()) else { continue };
-        if command().is_ok_and(|command| abandoned(&command)) {
-            swept += usize::from(rustix::process::pidfd_send_signal(&held, rustix::process::Signal::KILL).is_ok());
+        let ours = command().is_ok_and(|command| abandoned(&command));
+        if ours && rustix::process::pidfd_send_signal(&held, rustix::process::Signal::KILL).is_ok() {
+            swept += 1;
+            let mut dead = [PollFd::new(&held, PollFlags::IN)];
+            let _ = poll(&mut dead, Some(&Timespec { tv_sec: DYING.as_secs().cast_signed(), tv_nsec: 0 }));
         }
     }
-    std::thread::sleep(Duration::from_millis(if swept > 0 { 20 } else { 0 }));
     swept
 }

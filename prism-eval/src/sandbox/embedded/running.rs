@@ -125,6 +125,7 @@ impl Running for EmbeddedRunning {
         let ended = ended.await.map_err(|_| Error::bug("the thread that watches a sandbox is gone"));
         self.ended = None;
         let End { mut evidence, usage, stderr, scratch } = ended?;
+        evidence.killed = evidence.killed.or_else(|| self.shared.channel_over());
         let collected = artifacts::collect(scratch, self.caps, self.artifacts.as_deref()).await;
         let artifacts = match collected {
             Ok(artifacts) => artifacts,

@@ -110,6 +110,14 @@ pub(super) fn default_signals() {
     }
 }
 
+/// Signals as a launcher needs them, whatever its host ignores: children can be waited for, and a reader that is gone is an
+/// error.
+pub(super) fn launcher_signals() {
+    default_signals();
+    // SAFETY: no handler is installed, and this process has one thread.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+}
+
 /// Ends this process at once: nothing of what its copy was in the middle of is carried out.
 pub(super) fn exit(code: i32) -> ! {
     // SAFETY: `_exit` runs no handlers and touches no memory.

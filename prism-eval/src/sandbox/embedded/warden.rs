@@ -96,6 +96,12 @@ impl Shared {
         Err(io::Error::new(io::ErrorKind::QuotaExceeded, self.channel_reason()))
     }
 
+    /// Why the channel alone ended the work, or would have: what it had said may be read only after its end.
+    pub(super) fn channel_over(&self) -> Option<(FailureClass, String)> {
+        let over = self.channel.load(Ordering::Acquire) > self.limits.channel;
+        over.then(|| (FailureClass::Resource, self.channel_reason()))
+    }
+
     fn channel_reason(&self) -> String {
         format!("more than {} bytes on the channel", self.limits.channel)
     }
@@ -228,9 +234,6 @@ impl Shared {
         if stderr_over {
             killed.get_or_insert((FailureClass::Resource, stderr_reason(&self.limits)));
         }
-        if self.channel.load(Ordering::Acquire) > self.limits.channel {
-            killed.get_or_insert((FailureClass::Resource, self.channel_reason()));
-        }
         Evidence {
             killed,
             exit: ending.and_then(|ending| ending.exit),
@@ -307,6 +310,9 @@ impl Watch<'_> {
             }
         }
         let _ = launcher.wait();
+        // Dead before the launcher, unless that was killed by somebody else.
+        let patience = Timespec::try_from(GONE).unwrap_or_default();
+        let _ = poll(&mut [PollFd::new(&self.shared.first, PollFlags::IN)], Some(&patience));
         lost
     }
 

@@ -175,6 +175,14 @@ fn examples() -> Vec<(&'static str, i64, [u64; 6], bool)> {
         ("ioctl", libc::SYS_ioctl, second(0x541c), false),
         ("ioctl", libc::SYS_ioctl, second(0x5412 | high), false),
         ("ioctl", libc::SYS_ioctl, second(0x541c | high), false),
+        ("prlimit64", libc::SYS_prlimit64, first(0), true),
+        ("prlimit64", libc::SYS_prlimit64, first(2), true),
+        ("prlimit64", libc::SYS_prlimit64, first(3), true),
+        ("prlimit64", libc::SYS_prlimit64, first(1), false),
+        ("prlimit64", libc::SYS_prlimit64, first(1 | high), false),
+        ("sched_setscheduler", libc::SYS_sched_setscheduler, first(1), false),
+        ("setpriority", libc::SYS_setpriority, second(1), false),
+        ("setpriority", libc::SYS_setpriority, second(0), true),
         ("mknodat", libc::SYS_mknodat, [0, 0, 0o010_644, 0, 0, 0], true),
         ("mknodat", libc::SYS_mknodat, [0, 0, 0o020_644, 0, 0, 0], false),
         ("mknodat", libc::SYS_mknodat, [0, 0, 0o060_644, 0, 0, 0], false),
@@ -206,7 +214,7 @@ fn no_call_is_listed_twice() {
 
 proptest! {
     #[test]
-    fn both_forms_say_the_same(which in 0..10_usize, args in any::<[u64; 6]>(), request in any::<u32>()) {
+    fn both_forms_say_the_same(which in 0..17_usize, args in any::<[u64; 6]>(), request in any::<u32>()) {
         let ((name, number), _) = conditional().swap_remove(which);
         let mut args = args;
         args[1] = u64::from(request);

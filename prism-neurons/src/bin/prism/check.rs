@@ -89,7 +89,8 @@ fn print_findings(findings: &[Finding]) {
     }
 }
 
-fn describe(examination: &Examination) -> serde_json::Value {
+/// What is known of a bundle before anything of it runs, as one JSON object.
+pub(crate) fn describe(examination: &Examination) -> serde_json::Value {
     let kind = serde_json::to_value(examination.kind()).unwrap_or_default();
     let (graph, recipe, review) = match &examination.content {
         Content::Native { graph, recipe } => (graph.as_ref(), recipe.as_ref(), None),

@@ -1,10 +1,9 @@
 //! `prism demo`: a whole subnet on one machine, from submissions to weights read back.
 mod cast;
-mod chart;
-mod progress;
 mod report;
 mod subnet;
 
+use crate::progress::Progress;
 use cast::Role;
 use clap::Args;
 use prism_chain::signer::Keypair;
@@ -14,7 +13,6 @@ use prism_neurons::{
     miner::{Miner, MinerError},
     wire::SubmissionRequest,
 };
-use progress::Progress;
 use report::{CurvePoint, Entry, ReceiptSummary, Report, Weights};
 use std::{sync::Arc, time::Instant};
 use subnet::Subnet;

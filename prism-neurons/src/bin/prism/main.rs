@@ -4,10 +4,14 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+mod chart;
 mod check;
 mod config;
 mod demo;
+mod eval;
+mod progress;
 mod runtime;
+mod smoke;
 mod submit;
 mod validator;
 
@@ -33,6 +37,10 @@ enum Command {
     Demo(demo::Demo),
     /// Say what a validator would say about a bundle before it measures anything.
     Check(check::Check),
+    /// Measure a bundle as a validator would, on public text: curve, comparison and score.
+    Eval(eval::Eval),
+    /// Train a bundle for a moment, to see that all of it is wired; never a score.
+    Smoke(smoke::Smoke),
     /// Sign a bundle and send it to a validator.
     Submit(submit::Submit),
     /// Run a validator.
@@ -63,6 +71,8 @@ fn main() -> ExitCode {
         match cli.command {
             Command::Demo(demo) => demo.run().await,
             Command::Check(check) => check.run(),
+            Command::Eval(eval) => eval.run().await,
+            Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Runtime(runtime) => runtime.run().await,

@@ -3,9 +3,12 @@ use super::config::load;
 use clap::{Args, Subcommand};
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use prism_core::{Cancel, Error, Result};
-use prism_eval::guest::{
-    Runtime as Installed,
-    runtime::{self, Progress, Step},
+use prism_eval::{
+    guest::{
+        Runtime as Installed,
+        runtime::{self, Progress, Step},
+    },
+    sandbox::container::{candidates, image},
 };
 use prism_neurons::config::Overrides;
 use serde_json::json;
@@ -17,6 +20,9 @@ use std::{
 
 /// Where the first Python that will do is looked for, in this order.
 const PYTHONS: [&str; 6] = ["python3", "python3.14", "python3.13", "python3.12", "python3.11", "/usr/bin/python3"];
+
+/// What a host with NVIDIA's driver has.
+const NVIDIA_DRIVER: &str = "/proc/driver/nvidia/version";
 
 /// Set up or show the Python that guests run on.
 #[derive(Debug, Args)]
@@ -34,6 +40,8 @@ enum What {
     Install(Install),
     /// Show what is installed, and check that it is still what was installed.
     Show(Show),
+    /// Build the image that guests run in under Docker or Podman, from what is installed; no registry is asked.
+    Image(Image),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +72,15 @@ struct Show {
 }
 
 #[derive(Debug, Args)]
+struct Image {
+    /// The engine's socket; by default that of DOCKER_HOST, else of Docker, else of Podman.
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Debug, Args)]
 struct Place {
     /// The validator's configuration file, for its data folder.
     #[arg(long)]
@@ -81,6 +98,7 @@ impl Runtime {
         match self.what {
             What::Install(install) => install.run().await,
             What::Show(show) => show.run(),
+            What::Image(image) => image.run().await,
         }
     }
 }
@@ -133,6 +151,37 @@ impl Show {
     }
 }
 
+impl Image {
+    async fn run(self) -> Result<()> {
+        let runtime = Installed::open(&self.place.folder()?)?;
+        runtime.verify()?;
+        let docker_host = std::env::var("DOCKER_HOST").ok();
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let sockets = candidates(self.socket.as_deref(), docker_host.as_deref(), runtime_dir.as_deref())?;
+        let bar = bar(self.place.json);
+        let built = image::build(&sockets, &runtime, |progress| match progress {
+            image::Progress::Found { entries, bytes } => {
+                bar.set_message(format!("packing {entries} files, {}", HumanBytes(bytes)));
+            }
+            image::Progress::Sent { bytes } => bar.set_message(format!("sending to the engine: {}", HumanBytes(bytes))),
+            _ => {}
+        });
+        let built = built.await?;
+        bar.finish_and_clear();
+        if self.place.json {
+            let runtime = runtime.digest().to_string();
+            println!(
+                "{}",
+                json!({ "image": built.digest, "entries": built.entries, "bytes": built.bytes, "runtime": runtime })
+            );
+        } else {
+            println!("{}", built.digest);
+            eprintln!("{} files, {}", built.entries, HumanBytes(built.bytes));
+        }
+        Ok(())
+    }
+}
+
 impl Install {
     async fn run(self) -> Result<()> {
         let folder = self.place.folder()?;
@@ -159,6 +208,9 @@ impl Install {
         });
         let runtime = work.await.map_err(|error| Error::bug("the installation broke off").because(error))??;
         self.place.print(&folder, &runtime);
+        if !runtime.cuda && Path::new(NVIDIA_DRIVER).exists() {
+            eprintln!("note: this machine has an NVIDIA driver, and this PyTorch uses no GPU; see --adopt");
+        }
         Ok(())
     }
 }
@@ -173,13 +225,7 @@ struct Bar {
 
 impl Bar {
     fn new(quiet: bool) -> Self {
-        let terminal = std::io::stderr().is_terminal();
-        let bar = if quiet || !terminal { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(Duration::from_millis(120));
-        Self { bar, lines: !quiet && !terminal, step: None }
+        Self { bar: bar(quiet), lines: !quiet && !std::io::stderr().is_terminal(), step: None }
     }
 
     fn show(&mut self, progress: Progress) {
@@ -197,4 +243,17 @@ impl Bar {
         let bytes = Some(progress.bytes).filter(|bytes| *bytes > 0);
         self.bar.set_message(bytes.map_or_else(|| doing.into(), |bytes| format!("{doing}: {}", HumanBytes(bytes))));
     }
+}
+
+/// A spinner, where a terminal is attached to show it on.
+fn bar(quiet: bool) -> ProgressBar {
+    if quiet || !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(120));
+    bar
 }

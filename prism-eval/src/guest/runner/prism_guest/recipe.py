@@ -166,14 +166,26 @@ class _AdamW:
     """Loshchilov, Hutter 2019."""
 
     def __init__(self, parameters, numbers):
-        betas = numbers["beta1"], numbers["beta2"]
-        options = {"betas": betas, "eps": numbers["epsilon"], "weight_decay": numbers["weight_decay"]}
-        self._optimizer = torch.optim.AdamW(parameters, lr=numbers["learning_rate"], **options) if parameters else None
+        self._parameters, self._numbers = parameters, numbers
+        self._moments = [None] * len(parameters)
 
+    @torch.no_grad()
     def step(self, rate):
-        if self._optimizer is not None:
-            self._optimizer.param_groups[0]["lr"] = rate
-            self._optimizer.step()
+        beta1, beta2, epsilon = self._numbers["beta1"], self._numbers["beta2"], self._numbers["epsilon"]
+        for index, parameter in enumerate(self._parameters):
+            gradient = parameter.grad
+            if gradient is None:
+                continue
+            if self._moments[index] is None:
+                self._moments[index] = [torch.zeros_like(parameter), torch.zeros_like(parameter), 0]
+            moments = self._moments[index]
+            moments[2] += 1
+            first, second, taken = moments
+            first.lerp_(gradient, 1.0 - beta1)
+            second.mul_(beta2).addcmul_(gradient, gradient, value=1.0 - beta2)
+            root = (second / (1.0 - beta2**taken)).sqrt_().add_(epsilon)
+            parameter.mul_(1.0 - rate * self._numbers["weight_decay"])
+            parameter.addcdiv_(first, root, value=-rate / (1.0 - beta1**taken))
 
 
 class _Lion:

@@ -16,6 +16,8 @@ from .hooks import Hooks, batch_of
 from .recipe import Declared, Own
 
 MAX_MESSAGE = 4096
+LABELS = ("<architecture>", "<training>")
+"""How names of a miner's files begin in tracebacks."""
 
 
 def serve(link, group):
@@ -39,21 +41,20 @@ def serve(link, group):
 
 def fail(link, message):
     """Tells the host, and ends."""
-    print(message, file=sys.stderr, flush=True)
     link.send(channel.FAILED, {"message": message[:MAX_MESSAGE]})
+    os.write(2, message[:MAX_MESSAGE].encode(errors="replace") + b"\n")
     leave(1)
 
 
 def leave(code):
     """Ends at once: nothing that a miner's code registered for the end is run."""
-    sys.stderr.flush()
     os._exit(code)
 
 
 def describe(error):
     """An exception of a miner's code, with the frames that are the miner's."""
     try:
-        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith("<")][-4:]
+        frames = [f for f in traceback.extract_tb(error.__traceback__) if f.filename.startswith(LABELS)][-4:]
         places = "".join(f", {frame.filename} line {frame.lineno} in {frame.name}" for frame in frames)
         return f"{type(error).__name__}: {str(error)[:2048]}{places}"
     except BaseException:  # a miner's exception may fail to describe itself
@@ -91,6 +92,8 @@ class Session:
     def _hello(self, header, blob):
         if header["version"] != channel.VERSION:
             raise ConnectionError(f"the host speaks version {header['version']}, this runner {channel.VERSION}")
+        if header["optimizers"]:
+            deterministic.prepare_optimizers()
         said = {"version": channel.VERSION, "nonce": header["nonce"], "world_size": self._group.world_size}
         said["python"] = sys.version.split()[0]
         said["torch"] = str(torch.__version__)

@@ -1,5 +1,5 @@
 //! What the demo shows at its end: one document, as JSON or for people.
-use super::chart;
+use crate::chart;
 use prism_core::{Finite, Hotkey, Uid};
 use serde::Serialize;
 use std::{

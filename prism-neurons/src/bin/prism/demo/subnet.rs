@@ -1,5 +1,6 @@
 //! The demo's stage: a development chain, registered neurons, a validator that listens.
-use super::{cast::Role, progress::Progress};
+use super::cast::Role;
+use crate::progress::Progress;
 use prism_chain::{
     client::{ChainClient, ChainConfig},
     devnet::{BlockPace, Devnet, DevnetConfig, GenesisNeuron, SubnetConfig, SubnetOwner},

@@ -2,17 +2,17 @@
 
 /// The picture's size in characters and the values at its lower and upper edge.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) low: f64,
-    pub(super) high: f64,
+pub(crate) struct Frame {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) low: f64,
+    pub(crate) high: f64,
 }
 
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
 /// The lines of the picture, from the top. Each column is the mean of the values that fall into it.
-pub(super) fn lines(values: &[f64], frame: Frame) -> Vec<String> {
+pub(crate) fn lines(values: &[f64], frame: Frame) -> Vec<String> {
     let columns = columns(values, frame.width);
     let levels: Vec<usize> = columns.iter().map(|value| level(*value, &frame)).collect();
     (0..frame.height)

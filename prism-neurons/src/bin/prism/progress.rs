@@ -1,4 +1,4 @@
-//! What the demo shows while it works: a line for each event, a bar for all runs and one for each that is going on.
+//! What is shown while runs go on: a line for each event, a bar for all runs and one for each that is going on.
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use prism_core::{Observer, TaskId, observer::Event};
 use std::{
@@ -9,7 +9,7 @@ use std::{
 
 /// Progress on standard error: bars on a terminal, plain lines elsewhere.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bars: MultiProgress,
     all: ProgressBar,
     runs: Mutex<BTreeMap<TaskId, ProgressBar>>,
@@ -18,7 +18,7 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(crate) fn new(quiet: bool) -> Self {
         let bars = MultiProgress::new();
         let all = bars.add(ProgressBar::new(0));
         all.set_style(style("{msg:<22} {wide_bar} {pos}/{len} runs, {elapsed}"));
@@ -26,7 +26,7 @@ impl Progress {
         Self { bars, all, runs: Mutex::new(BTreeMap::new()), plain, quiet }
     }
 
-    pub(super) fn say(&self, line: &str) {
+    pub(crate) fn say(&self, line: &str) {
         if self.quiet {
             return;
         }
@@ -38,13 +38,18 @@ impl Progress {
         }
     }
 
-    pub(super) fn expect_runs(&self, count: usize) {
+    pub(crate) fn expect_runs(&self, count: usize) {
         self.all.set_message("training");
         self.all.set_length(count as u64);
         self.say(&format!("training and measuring {count} runs"));
     }
 
-    pub(super) fn finish(&self) {
+    /// Further runs, when the first are done.
+    pub(crate) fn expect_more(&self, count: usize) {
+        self.all.inc_length(count as u64);
+    }
+
+    pub(crate) fn finish(&self) {
         self.all.finish_and_clear();
         for (_, bar) in std::mem::take(&mut *self.runs.lock().unwrap_or_else(PoisonError::into_inner)) {
             bar.finish_and_clear();

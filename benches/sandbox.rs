@@ -1,0 +1,178 @@
+//! How long a sandbox takes from the order to start to the last trace being gone, beside a bare process, bubblewrap and a
+//! container engine in the same run.
+//!
+//! Two programs: one that ends at once, and an interpreter. Rounds take turns, so that all peers meet the same load;
+//! medians and minima in milliseconds, and their ratios to bubblewrap's (`bwrap` on the path, or `PRISM_BWRAP`; without it,
+//! to the bare process's). The engine is `DOCKER_HOST`'s or the usual ones'. Its image is made of this host's own files and
+//! stays with the engine. Bubblewrap runs with all its namespaces, but has no landlock, no list of system calls, no limits
+//! and no control groups.
+#![allow(missing_docs, clippy::print_stdout, clippy::expect_used)]
+use prism_core::{
+    channel::ByteSourceExt,
+    sandbox::{Limits, Network, Root, Sandbox, SandboxSpec},
+};
+use prism_eval::{
+    guest::runtime::Runtime,
+    sandbox::{
+        container::{ContainerConfig, ContainerSandbox, candidates, image},
+        embedded::{EmbeddedConfig, EmbeddedSandbox},
+        launcher,
+    },
+};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+const ROUNDS: usize = 30;
+/// Engines take half a second: fewer rounds say as much.
+const ENGINE_ROUNDS: usize = 8;
+const PYTHON: &str = "/usr/bin/python3";
+
+enum Peer {
+    Bare,
+    Bubblewrap(PathBuf),
+    Sandbox(Box<dyn Sandbox>, Root),
+}
+
+fn main() {
+    launcher::enter();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    runtime.block_on(compare());
+}
+
+async fn compare() {
+    let folders = ["/usr", "/bin", "/lib", "/lib64"].map(PathBuf::from).into_iter().filter(|p| p.exists()).collect();
+    let root = Root::HostDirectories(folders);
+    let bare = EmbeddedConfig { control_groups: false, ..EmbeddedConfig::default() };
+    let mut peers = vec![
+        ("bare process", Peer::Bare),
+        ("embedded", Peer::Sandbox(Box::new(EmbeddedSandbox::new(EmbeddedConfig::default())), root.clone())),
+        ("embedded, no control groups", Peer::Sandbox(Box::new(EmbeddedSandbox::new(bare)), root)),
+    ];
+    match bubblewrap() {
+        Some(path) => peers.push(("bubblewrap", Peer::Bubblewrap(path))),
+        None => println!("bubblewrap is not installed: no comparison with it"),
+    }
+    match engine().await {
+        Ok(peer) => peers.push(("container engine", peer)),
+        Err(reason) => println!("no container engine: {reason}"),
+    }
+    for (program, argv) in [("/bin/true", vec!["/bin/true"]), ("python3", vec![PYTHON, "-I", "-S", "-c", "pass"])] {
+        let mut times: Vec<Vec<Duration>> = peers.iter().map(|_| Vec::new()).collect();
+        for round in 0..ROUNDS {
+            for ((_, peer), times) in peers.iter().zip(&mut times) {
+                if round < ENGINE_ROUNDS || !is_engine(peer) {
+                    times.push(once(peer, &argv).await);
+                }
+            }
+        }
+        report(program, &peers, &mut times);
+    }
+}
+
+fn is_engine(peer: &Peer) -> bool {
+    matches!(peer, Peer::Sandbox(sandbox, _) if sandbox.name() == "container")
+}
+
+fn report(program: &str, peers: &[(&str, Peer)], times: &mut [Vec<Duration>]) {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    let mut rows = Vec::new();
+    for ((name, peer), times) in peers.iter().zip(times) {
+        times.sort_unstable();
+        let median = times.get(times.len() / 2).copied().unwrap_or_default();
+        let least = times.first().copied().unwrap_or_default();
+        rows.push((*name, matches!(peer, Peer::Bubblewrap(_)), millis(median), millis(least)));
+    }
+    let base = rows.iter().find(|row| row.1).or(rows.first()).copied();
+    let Some((base_name, _, base_median, base_least)) = base else { return };
+    println!("{program}: ms from start to gone, and times {base_name}");
+    for (name, _, median, least) in rows {
+        let (times_median, times_least) = (median / base_median, least / base_least);
+        println!("  {name:<28} median {median:7.1} ({times_median:5.2} x)  least {least:7.1} ({times_least:5.2} x)");
+    }
+}
+
+async fn once(peer: &Peer, argv: &[&str]) -> Duration {
+    let start = Instant::now();
+    match peer {
+        Peer::Bare => run(Command::new(argv.first().expect("a program")).args(argv.iter().skip(1))),
+        Peer::Bubblewrap(path) => {
+            let mut command = Command::new(path);
+            command.args(["--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--uid", "65532"]);
+            command.args(["--ro-bind", "/usr", "/usr", "--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
+            for name in ["/bin", "/lib", "/lib64"] {
+                match std::fs::read_link(name) {
+                    Ok(target) => command.arg("--symlink").arg(target).arg(name),
+                    Err(_) => command.args(["--ro-bind-try", name, name]),
+                };
+            }
+            run(command.args(argv));
+        }
+        Peer::Sandbox(sandbox, root) => {
+            let mut running = sandbox.start(spec(root, argv)).await.expect("it starts");
+            let (mut source, mut sink) = running.channel().expect("a channel");
+            sink.close().await.expect("it closes");
+            source.read_all("channel", 1024).await.expect("it ends");
+            let outcome = running.wait().await.expect("an outcome");
+            assert!(outcome.failure.is_none(), "{}", outcome.reason);
+        }
+    }
+    start.elapsed()
+}
+
+fn run(command: &mut Command) {
+    let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("it starts");
+    assert!(status.success(), "{command:?} ended with {status}");
+}
+
+fn spec(root: &Root, argv: &[&str]) -> SandboxSpec {
+    SandboxSpec {
+        root: root.clone(),
+        argv: argv.iter().map(|s| (*s).to_owned()).collect(),
+        env: BTreeMap::new(),
+        read_only: BTreeMap::new(),
+        limits: Limits {
+            wall_millis: 60_000,
+            cpu_time_millis: 60_000,
+            memory: 1 << 30,
+            processes: 64,
+            files: 256,
+            file_size: 1 << 30,
+            scratch: 64 << 20,
+            scratch_inodes: 1024,
+            shared_memory: 16 << 20,
+            stderr: 1 << 20,
+            channel: 1 << 20,
+        },
+        network: Network::None,
+        gpus: Vec::new(),
+        required: Vec::new(),
+        labels: BTreeMap::new(),
+    }
+}
+
+fn bubblewrap() -> Option<PathBuf> {
+    let named = std::env::var_os("PRISM_BWRAP").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    named.or_else(|| std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|file| file.is_file()))
+}
+
+async fn engine() -> Result<Peer, String> {
+    let host = std::env::var("DOCKER_HOST").ok();
+    let sockets = candidates(None, host.as_deref(), None).map_err(|e| e.to_string())?;
+    let sandbox = ContainerSandbox::connect(ContainerConfig::new(sockets.clone(), "bench")).await;
+    let sandbox = sandbox.map_err(|e| e.to_string())?;
+    let runtime = Runtime {
+        python: PYTHON.into(),
+        python_version: String::new(),
+        torch_version: String::new(),
+        directories: Vec::new(),
+        search: Vec::new(),
+        libraries: Vec::new(),
+    };
+    let image = image::build(&sockets, &runtime, |_| {}).await.map_err(|e| e.to_string())?;
+    Ok(Peer::Sandbox(Box::new(sandbox), Root::Image { digest: image.digest }))
+}

@@ -1,0 +1,112 @@
+//! `prism eval`: a validator's measurement of one bundle, at home and on public text.
+mod bench;
+mod place;
+mod report;
+
+pub(crate) use bench::Bench;
+pub(crate) use place::Place;
+pub(crate) use report::RunSummary;
+
+use crate::{check, progress::Progress};
+use bench::Subject;
+use clap::Args;
+use prism_core::{Cancel, Error, Result, SubmissionId, scorer::Round};
+use prism_eval::{
+    examination::Examination,
+    policy::PrismPolicy,
+    score::{PrismScorer, recipe_run, tuned_reference},
+};
+use prism_neurons::miner::pack_folder;
+use report::Report;
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+/// Measure a bundle as a validator would, on public text: curve, comparison and score.
+#[derive(Debug, Args)]
+pub(crate) struct Eval {
+    /// A folder, a ZIP archive, or a Python file.
+    bundle: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+    /// The small budget of the demo, in place of the official one (hours).
+    #[arg(long)]
+    smoke: bool,
+    /// The word that stands in for the hash of a block: rows, measuring points and starts follow from it.
+    #[arg(long, default_value = "prism")]
+    seed: String,
+    /// Optimizer steps of each run, in place of the policy's.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(16..=10_000_000))]
+    steps: Option<u64>,
+    /// Runs at the same time; one for each processor core by default.
+    #[arg(long)]
+    workers: Option<usize>,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Eval {
+    pub(crate) async fn run(self) -> Result<()> {
+        let start = Instant::now();
+        let mut policy = if self.smoke { PrismPolicy::smoke() } else { PrismPolicy::default() };
+        policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
+        let progress = Arc::new(Progress::new(self.json));
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let bench = Bench::new(policy, &self.seed, self.workers.unwrap_or(cores).max(1), Arc::clone(&progress)).await?;
+
+        let archive = pack_folder(&self.bundle)?;
+        let examination = Examination::of(&archive, &bench.context(), &bench.limits())?;
+        let bench = bench.prepared_for(&examination, &self.place).await?;
+        let submission = bench.subject(&examination, SubmissionId::of_parts("prism/eval/1", &[&archive])).await?;
+        let baselines = bench.baselines().await?;
+        let plans = bench.plans(baselines.iter().chain([&submission]))?;
+        progress.expect_runs(plans.len());
+
+        let cancel = Cancel::new();
+        let interrupted = cancel.clone();
+        tokio::spawn(async move {
+            let _ = tokio::signal::ctrl_c().await;
+            interrupted.cancel();
+        });
+        let evidence = bench.carry_out(plans, &cancel).await?;
+        let evidence = bench.carry_out_further(evidence, baselines.iter().chain([&submission]), &cancel).await?;
+        progress.finish();
+
+        let runs = |subject: &Subject| bench.runs_of(subject, &evidence);
+        let (own, others) = (runs(&submission)?, baselines.iter().map(runs).collect::<Result<Vec<_>>>()?);
+        let candidate = submission.candidate(&own);
+        let rivals: Vec<_> = baselines.iter().zip(&others).map(|(subject, runs)| subject.candidate(runs)).collect();
+        let numbers = bench.policy().numbers();
+        let candidates = [candidate];
+        let round = Round::new(prism_core::Epoch(1), &numbers, &candidates, &rivals);
+        let card = prism_core::Scorer::score(&PrismScorer, &round)?.pop();
+        let card = card.ok_or_else(|| Error::bug("scorer gave no card"))?;
+
+        let counting = if submission.kind.brings_architecture() { tuned_reference(&own) } else { recipe_run(&own) };
+        let rival = others.iter().filter_map(|runs| tuned_reference(runs)).next();
+        let report = Report {
+            bundle: check::describe(&examination),
+            policy: if self.smoke { "smoke" } else { "official" },
+            seed: self.seed,
+            runs: own.iter().map(RunSummary::of).collect(),
+            baselines: others.iter().flatten().map(RunSummary::of).collect(),
+            curve: counting.map(report::curve).unwrap_or_default(),
+            baseline_curve: rival.map(report::curve).unwrap_or_default(),
+            score: card,
+            score_eligible: false,
+            notes: vec![
+                "public text and a seed that you chose: a validator's rows are others, and only paired differences on \
+                 them are paid"
+                    .to_owned(),
+            ],
+            elapsed_seconds: start.elapsed().as_secs_f64(),
+        };
+        if self.json {
+            let text =
+                serde_json::to_string_pretty(&report).map_err(|e| Error::bug("report is not JSON").because(e))?;
+            println!("{text}");
+        } else {
+            println!("{report}");
+        }
+        Ok(())
+    }
+}

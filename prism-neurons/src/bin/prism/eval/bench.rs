@@ -1,0 +1,275 @@
+//! A validator's parts without the chain: plan, trainers and cohort for whoever measures at home.
+use super::place::Place;
+use crate::progress::Progress;
+use futures::stream::{self, TryStreamExt as _};
+use prism_core::{
+    Artifacts, Block, Cancel, Digest, Error, Evidence, FamilyId, Fault, Hotkey, Kind, Result, SubmissionId, TaskId,
+    TrainTask, Trainer,
+    artifacts::{ArtifactsExt as _, MemoryArtifacts},
+    observer::Event,
+    scorer::Candidate,
+    submission::{Precedence, SubmissionKind},
+    trainer::Surroundings,
+};
+use prism_eval::{
+    data::{self, Corpus},
+    examination::{Content, Examination},
+    graph::{self, Context, Limits},
+    guest::{self, GuestBundle, GuestPart},
+    plan_of_runs::{
+        Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs, plan_of_work,
+    },
+    policy::PrismPolicy,
+    recipe::Recipe,
+    review::Review,
+    score::{recipe_run, tuned_reference},
+    trainer::NativeTrainer,
+};
+use prism_neurons::{guests, validator::SeedRule};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// The published family that everything is compared with.
+const BASELINE: &str = "gpt";
+/// The one that tells what a baseline's work takes, where Python is measured.
+const PYTHON_BASELINE: &str = "gpt-python";
+/// The cohort that a word seeds; a demo's first has the same number, and so the same rows.
+const COHORT: u64 = 1;
+
+/// One who is measured.
+#[derive(Debug, Clone)]
+pub(crate) struct Subject {
+    id: SubmissionId,
+    family: FamilyId,
+    pub(crate) kind: SubmissionKind,
+    baseline: bool,
+    entrant: Entrant,
+    /// The architecture itself, where it is Python.
+    code: Option<GuestPart>,
+}
+
+impl Subject {
+    /// The subject with its runs, for a scorer.
+    pub(crate) fn candidate<'a>(&self, runs: &'a [Evidence]) -> Candidate<'a> {
+        let precedence = Precedence { block: Block(0), extrinsic: 0, hotkey: Hotkey([0; 32]), local: true };
+        Candidate { submission: self.id, kind: self.kind, precedence, family: self.family, runs, incumbent: false }
+    }
+}
+
+/// Everything that a measurement needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    policy: PrismPolicy,
+    cohort: Cohort,
+    artifacts: Arc<MemoryArtifacts>,
+    trainers: Vec<Arc<dyn Trainer>>,
+    corpus: Arc<Corpus>,
+    workers: usize,
+    progress: Arc<Progress>,
+}
+
+impl Bench {
+    pub(crate) async fn new(policy: PrismPolicy, word: &str, workers: usize, progress: Arc<Progress>) -> Result<Self> {
+        policy.check()?;
+        let corpus = data::fixture::stand_in()?;
+        let artifacts = Arc::new(MemoryArtifacts::new());
+        let mut references = Vec::new();
+        for rate in &policy.plan.rates {
+            let recipe = at_rate(&Recipe::reference(), *rate)
+                .ok_or_else(|| Error::bug(format!("reference recipe overflows at rate {rate}")))?;
+            let recipe = artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
+            references.push(ReferenceRecipe { rate: *rate, recipe });
+        }
+        let cohort = Cohort { seed: SeedRule::of_word(word, COHORT), data: corpus.data_ref(), references };
+        let trainers: Vec<Arc<dyn Trainer>> = vec![Arc::new(NativeTrainer::new(Arc::clone(&corpus)))];
+        Ok(Self { policy, cohort, artifacts, trainers, corpus, workers, progress })
+    }
+
+    /// The same with sandboxes for Python, where the bundle is of Python or trains it.
+    ///
+    /// # Errors
+    /// No runtime is installed, or no sandbox does what is required.
+    pub(crate) async fn prepared_for(mut self, examination: &Examination, place: &Place) -> Result<Self> {
+        let target = examination.target().unwrap_or_default();
+        if !matches!(examination.content, Content::Python(_)) && guest::baselines::architecture(target).is_none() {
+            return Ok(self);
+        }
+        let config = place.config()?;
+        let artifacts: Arc<dyn Artifacts> = Arc::<MemoryArtifacts>::clone(&self.artifacts);
+        let (folder, environment) = (&config.data.folder, guests::EngineEnvironment::of_process());
+        let python = guests::trainer(&config.guest, folder, Arc::clone(&self.corpus), artifacts, &environment).await?;
+        let python = python.ok_or_else(|| {
+            let text = format!("no runtime for Python in {}: run `prism runtime install`", folder.display());
+            Error::new(Kind::Unsupported, Fault::Validator, text)
+        })?;
+        self.trainers.push(Arc::new(python));
+        Ok(self)
+    }
+
+    pub(crate) fn policy(&self) -> &PrismPolicy {
+        &self.policy
+    }
+
+    /// The numbers that architectures may depend on, at the base size.
+    pub(crate) fn context(&self) -> Context {
+        self.policy.plan.context(self.cohort.data.vocabulary)
+    }
+
+    /// The bounds that architectures are held to.
+    pub(crate) fn limits(&self) -> Limits {
+        self.policy.plan.limits().within(&self.context())
+    }
+
+    /// What of a bundle is measured.
+    ///
+    /// # Errors
+    /// `NotFound` for a recipe whose target is no published family: others are a validator's to know. `Invalid` for
+    /// code that is to train a declared architecture.
+    pub(crate) async fn subject(&self, examination: &Examination, id: SubmissionId) -> Result<Subject> {
+        let kind = examination.kind();
+        let (graph, recipe) = match &examination.content {
+            Content::Native { graph, recipe } => (graph, recipe),
+            Content::Python(review) => return self.python(examination, review, id).await,
+        };
+        let training = match recipe {
+            Some(recipe) => Some(Training::Declared(self.artifacts.keep_bytes(&recipe.canonical_bytes()).await?)),
+            None => None,
+        };
+        if let (Some(graph), Some(family)) = (graph, examination.family()) {
+            let graph = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
+            let entrant = Entrant { kind, architecture: Architecture::Declared(graph), training };
+            return Ok(Subject { id, family, kind, baseline: false, entrant, code: None });
+        }
+        let target = self.published(examination.target().unwrap_or_default()).await?;
+        let entrant = Entrant { kind, training, ..target.entrant };
+        Ok(Subject { id, kind, baseline: false, entrant, ..target })
+    }
+
+    async fn python(&self, examination: &Examination, review: &Review, id: SubmissionId) -> Result<Subject> {
+        let kind = examination.kind();
+        let (architecture, family) = match (&review.parts.architecture, review.family) {
+            (Some(architecture), Some(family)) => (architecture.clone(), family),
+            _ => {
+                let target = self.published(examination.target().unwrap_or_default()).await?;
+                let text = "the target family is declared, and only declared recipes train it";
+                (target.code.ok_or_else(|| Error::invalid(text))?, target.family)
+            }
+        };
+        let alone = self.keep_guest(&architecture, None).await?;
+        let training = match kind.brings_recipe() {
+            true => Some(Training::Code(self.keep_guest(&architecture, review.parts.training.clone()).await?)),
+            false => None,
+        };
+        let entrant = Entrant { kind, architecture: Architecture::Code(alone), training };
+        Ok(Subject { id, family, kind, baseline: false, entrant, code: Some(architecture) })
+    }
+
+    async fn keep_guest(&self, architecture: &GuestPart, training: Option<GuestPart>) -> Result<Digest> {
+        let bundle = GuestBundle { architecture: architecture.clone(), training };
+        self.artifacts.keep_bytes(&bundle.canonical_bytes()).await
+    }
+
+    /// The published baselines: what it is compared with, and in Python what tells its work.
+    pub(crate) async fn baselines(&self) -> Result<Vec<Subject>> {
+        let python = self.trainers.iter().any(|trainer| trainer.info().guest);
+        let mut subjects = Vec::new();
+        for name in [BASELINE].into_iter().chain(python.then_some(PYTHON_BASELINE)) {
+            subjects.push(self.published(name).await?);
+        }
+        Ok(subjects)
+    }
+
+    async fn published(&self, name: &str) -> Result<Subject> {
+        let kind = SubmissionKind::ArchitectureOnly;
+        let (family, architecture, code) = if let Some(spec) = graph::baselines::spec(name) {
+            let graph = spec?.resolve(&self.context(), &self.limits())?;
+            let digest = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
+            (graph::family(&graph), Architecture::Declared(digest), None)
+        } else if let Some(code) = guest::baselines::architecture(name) {
+            let (code, family) = code?;
+            (family, Architecture::Code(self.keep_guest(&code, None).await?), Some(code))
+        } else {
+            let shown: String = name.escape_debug().take(80).collect();
+            let known =
+                graph::baselines::NAMES.into_iter().chain(guest::baselines::NAMES).collect::<Vec<_>>().join(", ");
+            let text = format!("`architecture_id` is {shown}, which is no published family ({known})");
+            return Err(Error::new(Kind::NotFound, Fault::Miner, text));
+        };
+        let id = SubmissionId::of_parts("prism/baseline/1", &[&family.0]);
+        let entrant = Entrant { kind, architecture, training: None };
+        Ok(Subject { id, family, kind, baseline: true, entrant, code })
+    }
+
+    /// The runs of all, each once: equal work is one task.
+    pub(crate) fn plans<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Result<Vec<TrainTask>> {
+        let mut tasks = BTreeMap::new();
+        for subject in subjects {
+            for task in self.plan(subject)? {
+                tasks.insert(task.id(), task);
+            }
+        }
+        Ok(tasks.into_values().collect())
+    }
+
+    fn plan(&self, subject: &Subject) -> Result<Vec<TrainTask>> {
+        Ok(plan_of_runs(&self.policy.plan, &self.cohort, &subject.entrant)?)
+    }
+
+    /// Carries out tasks, some at the same time.
+    pub(crate) async fn carry_out(&self, tasks: Vec<TrainTask>, cancel: &Cancel) -> Result<BTreeMap<TaskId, Evidence>> {
+        stream::iter(tasks.into_iter().map(Ok))
+            .map_ok(|task| self.train(task, cancel))
+            .try_buffer_unordered(self.workers)
+            .try_collect()
+            .await
+    }
+
+    async fn train(&self, task: TrainTask, cancel: &Cancel) -> Result<(TaskId, Evidence)> {
+        let trainer = self.trainers.iter().find(|trainer| trainer.info().takes(&task.subject));
+        let trainer = trainer.ok_or_else(|| {
+            Error::new(Kind::Unsupported, Fault::Validator, format!("no trainer here takes task {}", task.id()))
+        })?;
+        let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts))
+            .observed_by(Arc::<Progress>::clone(&self.progress))
+            .cancelled_by(cancel.child());
+        let evidence = trainer.train(&task, &around).await?;
+        let of = task.budget.steps;
+        around.observer.on(&Event::Progress { task: task.id(), done: of, of });
+        Ok((task.id(), evidence))
+    }
+
+    /// Adds what is planned when the best rates are known: repeats of the runs that count, and baselines at more work.
+    pub(crate) async fn carry_out_further<'a>(
+        &self,
+        mut evidence: BTreeMap<TaskId, Evidence>,
+        subjects: impl Iterator<Item = &'a Subject>,
+        cancel: &Cancel,
+    ) -> Result<BTreeMap<TaskId, Evidence>> {
+        let mut tasks = BTreeMap::new();
+        for subject in subjects {
+            for task in self.further(subject, &self.runs_of(subject, &evidence)?) {
+                tasks.insert(task.id(), task);
+            }
+        }
+        self.progress.expect_more(tasks.len());
+        evidence.extend(self.carry_out(tasks.into_values().collect(), cancel).await?);
+        Ok(evidence)
+    }
+
+    fn further(&self, subject: &Subject, runs: &[Evidence]) -> Vec<TrainTask> {
+        let policy = &self.policy.plan;
+        let reference = tuned_reference(runs);
+        let counting = reference.into_iter().chain(recipe_run(runs));
+        let repeats = counting.flat_map(|run| plan_of_repeats(policy, &run.task));
+        let work = reference.filter(|_| subject.baseline).into_iter().flat_map(|run| plan_of_work(policy, &run.task));
+        repeats.chain(work).collect()
+    }
+
+    /// A subject's runs among all: those of its plan, then repeats, then those at more work.
+    pub(crate) fn runs_of(&self, subject: &Subject, evidence: &BTreeMap<TaskId, Evidence>) -> Result<Vec<Evidence>> {
+        let found = |task: &TrainTask| evidence.get(&task.id()).cloned();
+        let mut runs: Vec<Evidence> = self.plan(subject)?.iter().filter_map(found).collect();
+        let further: Vec<Evidence> = self.further(subject, &runs).iter().filter_map(found).collect();
+        runs.extend(further);
+        Ok(runs)
+    }
+}

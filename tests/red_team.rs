@@ -1,0 +1,166 @@
+//! The red team: bundles that try to take a score without learning, or by learning more than they may.
+//!
+//! Each runs the whole way of a validator (plan of runs, sandbox, audits, scorer) with no review before it, since review
+//! is advice and the sandbox and the measuring are the wall; what a review says of it is shown beside. Its end must be the
+//! one in `red_team/table.rs`: failed, or measured with an advantage over the honest bundle below two standard errors on
+//! three seeds, at equal work.
+//!
+//! Without arguments the small suite runs; `PRISM_RED_TEAM=all` runs all, and a name runs one attack.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
+mod ground;
+#[path = "red_team/house.rs"]
+mod house;
+#[path = "red_team/table.rs"]
+mod table;
+
+use house::{House, Measured, archive};
+use prism_core::reviewer::Grade;
+use prism_core::{
+    evidence::{Estimate, Evidence, RunOutcome},
+    score::Track,
+    submission::FailureClass,
+};
+use prism_eval::{bundle::Bundle, review::Review};
+use std::{env, process::ExitCode, time::Instant};
+use table::{ATTACKS, Attack, End, Part};
+
+/// Most bytes of what a guest receives, compressed, as the policy has it.
+const MASS: u64 = 24 * 1024;
+
+/// What became of an attack.
+#[derive(Debug)]
+enum Ended {
+    Failed { class: FailureClass, reason: String },
+    Measured(Estimate),
+    Unscored(String),
+}
+
+impl Ended {
+    fn of(house: &House, attack: &Attack, measured: &Measured, baseline: &Measured) -> Self {
+        let failed = measured.runs.iter().find_map(|run| match &run.outcome {
+            RunOutcome::Failed { class, reason } => Some(Self::Failed { class: *class, reason: reason.clone() }),
+            RunOutcome::Completed => None,
+        });
+        if let Some(failed) = failed {
+            return failed;
+        }
+        let card = house.score(measured, baseline);
+        let track = match attack.part {
+            Part::Architecture | Part::Tuned => Track::Architecture,
+            Part::Training | Part::Whole => Track::Training,
+        };
+        match card.tracks.get(&track) {
+            Some(track) => Self::Measured(track.advantage),
+            None => Self::Unscored(card.reasons.join("; ")),
+        }
+    }
+
+    fn is(&self, end: End) -> bool {
+        let not_above = |advantage: &Estimate| advantage.mean.get() <= 2.0 * advantage.standard_error.get();
+        match (self, end) {
+            (Self::Failed { class, .. }, End::Fails(expected) | End::FailsOrNotAbove(expected)) => *class == expected,
+            (Self::Measured(advantage), End::NotAbove | End::FailsOrNotAbove(_)) => not_above(advantage),
+            (Self::Unscored(_), End::NotAbove | End::FailsOrNotAbove(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Failed { class, reason } => {
+                let line: String = reason.chars().map(|c| if c.is_control() { ' ' } else { c }).take(150).collect();
+                write!(f, "failed ({}): {line}", class.as_str())
+            }
+            Self::Measured(advantage) => {
+                let (mean, error) = (advantage.mean.get(), advantage.standard_error.get());
+                write!(f, "{mean:+.4} ± {error:.4} bits per byte over the honest bundle")
+            }
+            Self::Unscored(reason) => write!(f, "no score: {reason}"),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    prism_eval::sandbox::launcher::enter();
+    let names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let all = env::var("PRISM_RED_TEAM").is_ok_and(|value| value == "all");
+    let chosen = |attack: &&Attack| match names.as_slice() {
+        [] => all || attack.core,
+        names => names.iter().any(|name| name == attack.name),
+    };
+    let chosen: Vec<&Attack> = ATTACKS.iter().filter(chosen).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let broken = runtime.block_on(play(&chosen));
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+async fn play(attacks: &[&Attack]) -> Vec<&'static str> {
+    let mut broken = Vec::new();
+    for rates in [&[10.0][..], &[1.0, 3.0, 10.0]] {
+        let attacks: Vec<&&Attack> = attacks.iter().filter(|attack| attack.rates() == rates).collect();
+        if attacks.is_empty() {
+            continue;
+        }
+        let house = House::new(rates, 3);
+        let began = Instant::now();
+        let baseline = house.baseline().await;
+        let bits = baseline.runs.iter().map(last_bits).collect::<Vec<_>>();
+        println!(
+            "honest bundle at rates {rates:?}: {bits:?} bits per byte held out, {:.0} s",
+            began.elapsed().as_secs_f64()
+        );
+        let honest = Attack { name: "honest", kind: "", part: Part::Training, end: End::NotAbove, core: true };
+        for attack in [&honest].into_iter().chain(attacks.into_iter().copied()) {
+            let began = Instant::now();
+            let measured = house.attack(attack.name, attack.part).await;
+            let ended = Ended::of(&house, attack, &measured, &baseline);
+            let held = ended.is(attack.end);
+            if !held {
+                broken.push(attack.name);
+            }
+            let review = review(attack);
+            let mark = if held { "held  " } else { "BROKEN" };
+            let seconds = began.elapsed().as_secs_f64();
+            println!(
+                "{mark} {:<30} {:<44} {ended} ({} runs, {seconds:.0} s)",
+                attack.name,
+                attack.kind,
+                measured.runs.len()
+            );
+        }
+    }
+    println!("{} of {} attacks held", attacks.len() + 1 - broken.len().min(attacks.len()), attacks.len() + 1);
+    broken
+}
+
+/// What a review says of an attack: the rule that rejects it, or holds it.
+fn review(attack: &Attack) -> String {
+    let bundle = Bundle::read(&archive(attack.name)).unwrap();
+    let found = match Review::of(&bundle, MASS) {
+        Ok(review) => review.findings,
+        Err(error) => return format!("rejected: {}", error.rule()),
+    };
+    let graded = |grade| found.iter().find(|finding| finding.grade == grade).map(|finding| &finding.rule);
+    match (graded(Grade::Proof), graded(Grade::Suspicion)) {
+        (Some(rule), _) => format!("rejected: {rule}"),
+        (None, Some(rule)) => format!("held: {rule}"),
+        (None, None) => "passes".to_owned(),
+    }
+}
+
+/// Held-out bits per byte and processor seconds of a run.
+fn last_bits(run: &Evidence) -> (f64, u64) {
+    let bits = run.held_out.as_ref().and_then(|point| point.bits_per_byte()).map_or(f64::NAN, |bits| bits.get());
+    (bits, run.work.cpu_millis)
+}
