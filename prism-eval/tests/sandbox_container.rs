@@ -9,7 +9,7 @@ use bollard::{
     models::{ContainerConfig as ContainerConfigModel, ContainerCreateBody},
     query_parameters::{
         CommitContainerOptionsBuilder, CreateContainerOptions, ListContainersOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptions,
+        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
     },
 };
 use engine::TestEngine;
@@ -499,6 +499,8 @@ async fn an_image_with_volumes_is_refused() {
     let spec = SandboxSpec { root: Root::Image { digest }, ..driver.python("") };
     let error = driver.sandbox.start(spec).await.unwrap_err();
     driver.sandbox.sweep().await.unwrap();
-    driver.docker.remove_image(&image, None::<RemoveImageOptions>, None).await.unwrap();
+    // Not the image below it, which has no name either.
+    let only = RemoveImageOptionsBuilder::new().noprune(true).build();
+    driver.docker.remove_image(&image, Some(only), None).await.unwrap();
     assert_eq!((error.kind(), error.fault()), (Kind::Invalid, Fault::Validator), "{error:?}");
 }

@@ -18,6 +18,8 @@ const LEAST_MEMORY: u64 = 6 << 20;
 const LEAST_SHARED_MEMORY: u64 = 4096;
 /// Resolves to the loopback: torchrun meets under it.
 const HOSTNAME: &str = "sandbox";
+/// Processes and threads of all sandboxes together, for Podman: the least hard limit of kernels with 8 GiB of memory.
+const MOST_PROCESSES: u64 = 30_000;
 /// GPUs of one task.
 const MOST_GPUS: usize = 8;
 
@@ -48,7 +50,9 @@ pub(super) fn image_by_digest(root: &Root) -> Result<&str, ContainerError> {
 pub(super) struct Around<'a> {
     pub(super) config: &'a ContainerConfig,
     pub(super) api: ApiVersion,
-    /// The system calls it may make, in the engine's form.
+    /// Whether the engine is Podman.
+    pub(super) podman: bool,
+    /// The system calls it may make: what comes behind `seccomp=`.
     pub(super) seccomp: &'a str,
     /// The image's id.
     pub(super) image: &'a str,
@@ -97,7 +101,7 @@ pub(super) fn body(spec: &SandboxSpec, around: &Around<'_>) -> Result<ContainerC
 }
 
 fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, ContainerError> {
-    let Around { config, api, seccomp, space, .. } = *around;
+    let Around { config, api, podman, seccomp, space, .. } = *around;
     let Limits { memory, processes, shared_memory, .. } = spec.limits;
     if memory < LEAST_MEMORY {
         return Err(ContainerError::Spec(format!("a memory limit of {memory} bytes is below {LEAST_MEMORY}")));
@@ -130,7 +134,7 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
         oom_kill_disable: Some(false),
         // The engine's init counts too; zero would mean no limit.
         pids_limit: Some(i64::from(processes).saturating_add(1)),
-        ulimits: Some(ulimits(&spec.limits)),
+        ulimits: Some(ulimits(&spec.limits, podman)),
         shm_size: Some(signed(shared_memory.max(LEAST_SHARED_MEMORY))),
         tmpfs: if space.is_some() { None } else { scratch(&spec.limits, config) },
         mounts: Some(mounts),
@@ -141,19 +145,22 @@ fn host(spec: &SandboxSpec, around: &Around<'_>) -> Result<HostConfig, Container
     })
 }
 
-/// Limits per process. None on processes: the kernel counts those per user, over all sandboxes.
-fn ulimits(limits: &Limits) -> Vec<ResourcesUlimits> {
+/// Limits per process. None on processes, which the kernel counts per user, over all sandboxes; but Podman raises that one
+/// where it isn't told, and can't everywhere.
+fn ulimits(limits: &Limits, podman: bool) -> Vec<ResourcesUlimits> {
     let limit = |name: &str, value: u64| ResourcesUlimits {
         name: Some(name.into()),
         soft: Some(signed(value)),
         hard: Some(signed(value)),
     };
-    vec![
+    let mut all = vec![
         limit("nofile", u64::from(limits.files)),
         limit("fsize", limits.file_size),
         limit("core", 0),
         limit("msgqueue", 0),
-    ]
+    ];
+    all.extend(podman.then(|| limit("nproc", MOST_PROCESSES)));
+    all
 }
 
 /// The scratch space; none where nothing is granted, since a tmpfs of size zero has no limit.
@@ -250,7 +257,7 @@ mod tests {
     }
 
     fn made(spec: &SandboxSpec, config: &ContainerConfig, api: ApiVersion) -> Result<Value, ContainerError> {
-        let around = Around { config, api, seccomp: "{}", image: ID, space: None, run: "r1" };
+        let around = Around { config, api, podman: false, seccomp: "{}", image: ID, space: None, run: "r1" };
         Ok(serde_json::to_value(body(spec, &around)?).unwrap())
     }
 
@@ -301,7 +308,8 @@ mod tests {
     fn paths_of_the_host_are_bound_read_only_and_alone() {
         let config = config();
         let space = Some(Path::new("/space"));
-        let around = Around { config: &config, api: PRIVATE_CGROUP, seccomp: "{}", image: ID, space, run: "r1" };
+        let around =
+            Around { config: &config, api: PRIVATE_CGROUP, podman: false, seccomp: "{}", image: ID, space, run: "r1" };
         let made = serde_json::to_value(body(&spec(), &around).unwrap()).unwrap();
         assert_eq!(made.pointer("/HostConfig/Tmpfs"), None);
         let mounts = made.pointer("/HostConfig/Mounts").unwrap().as_array().unwrap().clone();
@@ -381,9 +389,8 @@ mod tests {
         {
             assert!(matches!(by(tag), Err(ContainerError::NotADigest(_))), "{tag}");
         }
-        let root = Root::HostDirectories(vec!["/usr".into()]);
-        let folders = image_by_digest(&root);
-        assert!(matches!(folders, Err(ContainerError::Unsupported(_))));
+        let folders = Root::HostDirectories(vec!["/usr".into()]);
+        assert!(matches!(image_by_digest(&folders), Err(ContainerError::Unsupported(_))));
     }
 
     #[test]

@@ -24,6 +24,9 @@ pub enum ContainerError {
     /// An image whose volumes would be writable and without a limit.
     #[error("image {0} declares volumes, which would be writable without a limit")]
     ImageVolumes(String),
+    /// GPUs of an engine that forgets a request for them without a word.
+    #[error("podman doesn't say whether it gave the GPUs that were asked for, so none are")]
+    NoGpus,
     /// Something of a spec that a container can't have.
     #[error("{0}")]
     Spec(String),
@@ -98,7 +101,9 @@ impl From<ContainerError> for Error {
             E::NoEngine { .. } | E::Call { .. } => (Kind::Unavailable, Fault::Infrastructure, true),
             E::Deadline { .. } => (Kind::Deadline, Fault::Infrastructure, true),
             E::NoImage(_) => (Kind::NotFound, Fault::Infrastructure, false),
-            E::Gone | E::Host { .. } | E::Program { .. } => (Kind::Unavailable, Fault::Infrastructure, false),
+            E::Gone | E::NoGpus | E::Host { .. } | E::Program { .. } => {
+                (Kind::Unavailable, Fault::Infrastructure, false)
+            }
             E::NotADigest(_) | E::ImageVolumes(_) | E::Spec(_) => (Kind::Invalid, Fault::Validator, false),
             E::NotASocket(_) | E::Unsupported(_) | E::NotEnforced(..) => (Kind::Unsupported, Fault::Validator, false),
         };

@@ -13,6 +13,7 @@ mod create;
 mod engine;
 mod error;
 pub mod image;
+mod profile;
 mod running;
 mod space;
 mod streams;
@@ -34,6 +35,7 @@ use prism_core::{
     Artifacts, Result, Sandbox,
     sandbox::{Capabilities, Property, Running, SandboxSpec, Strength},
 };
+use profile::Profile;
 use running::{ContainerRunning, Shared, Watch};
 use space::Space;
 use std::{
@@ -119,8 +121,9 @@ pub struct ContainerSandbox {
 struct Inner {
     config: ContainerConfig,
     api: ApiVersion,
+    podman: bool,
     info: SystemInfo,
-    seccomp: String,
+    seccomp: Profile,
     socket: PathBuf,
     /// Tells this sandbox's starts from those of another process with the same owner.
     nonce: u64,
@@ -150,17 +153,20 @@ impl ContainerSandbox {
     /// `Unavailable` when none does.
     pub async fn connect(config: ContainerConfig) -> Result<Self, ContainerError> {
         let engine = Engine::connect(&config.sockets).await?;
-        let (api, info) = engine
+        let (api, version, info) = engine
             .call(|docker| async move {
-                let version = docker.client_version();
+                let api = docker.client_version();
+                let version = docker.version().await.map_err(ContainerError::call("say its version"))?;
                 let info = docker.info().await.map_err(ContainerError::call("describe itself"))?;
-                Ok((ApiVersion(version.major_version, version.minor_version), info))
+                Ok((ApiVersion(api.major_version, api.minor_version), version, info))
             })
             .await?;
+        let podman = version.components.iter().flatten().any(|component| component.name == "Podman Engine");
         let inner = Inner {
             api,
+            podman,
             info,
-            seccomp: super::seccomp::docker_profile(),
+            seccomp: Profile::new(super::seccomp::docker_profile(), podman)?,
             socket: engine.socket.clone(),
             nonce: RandomState::new().hash_one(0),
             starts: AtomicU64::new(0),
@@ -188,7 +194,7 @@ impl Sandbox for ContainerSandbox {
         let info = self
             .engine
             .call(|docker| async move { docker.info().await.map_err(ContainerError::call("describe itself")) });
-        Ok(capabilities(&info.await?, &self.inner.config))
+        Ok(self.inner.capabilities(&info.await?))
     }
 
     async fn start(&self, spec: SandboxSpec) -> Result<Box<dyn Running>> {
@@ -211,8 +217,11 @@ impl Inner {
         engine: Arc<Engine>,
         spec: SandboxSpec,
     ) -> Result<ContainerRunning, ContainerError> {
-        if let Some(missing) = capabilities(&self.info, &self.config).missing(&spec.required) {
+        if let Some(missing) = self.capabilities(&self.info).missing(&spec.required) {
             return Err(ContainerError::NotEnforced(missing, self.socket.clone()));
+        }
+        if self.podman && !spec.gpus.is_empty() {
+            return Err(ContainerError::NoGpus);
         }
         let digest = create::image_by_digest(&spec.root)?;
         let image = image_id(&docker, digest).await?;
@@ -224,7 +233,8 @@ impl Inner {
         let around = Around {
             config: &self.config,
             api: self.api,
-            seccomp: &self.seccomp,
+            podman: self.podman,
+            seccomp: &self.seccomp.option,
             image: &image,
             space: space.as_ref().map(Space::path),
             run: &live.run,
@@ -293,6 +303,15 @@ impl Inner {
             let _ = answer.send(over);
         })?;
         Ok(ContainerRunning { engine, shared, channel: Some((wires.source, wires.sink)), outcome: Some(outcome) })
+    }
+
+    /// What the engine enforces, by what it says now.
+    fn capabilities(&self, info: &SystemInfo) -> Capabilities {
+        let mut all = capabilities(info, &self.config);
+        if self.podman {
+            all.0.insert(Property::Gpu, Strength::Absent);
+        }
+        all
     }
 
     fn begin(&self) -> Live {
@@ -375,4 +394,62 @@ fn capabilities(info: &SystemInfo, config: &ContainerConfig) -> Capabilities {
         (Property::OutputLimit, Enforced),
         (Property::Gpu, if gpu { Enforced } else { Absent }),
     ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::Runtime as OciRuntime;
+
+    fn docker() -> SystemInfo {
+        SystemInfo {
+            security_options: Some(vec!["name=seccomp,profile=default".into()]),
+            memory_limit: Some(true),
+            swap_limit: Some(true),
+            pids_limit: Some(true),
+            runtimes: Some(HashMap::from([("runc".to_owned(), OciRuntime::default())])),
+            ..SystemInfo::default()
+        }
+    }
+
+    fn config() -> ContainerConfig {
+        ContainerConfig::new(Vec::new(), "me")
+    }
+
+    #[test]
+    fn an_engine_is_believed_no_more_than_it_says() {
+        use Strength::{Absent, BestEffort, Enforced};
+        let all = |info: &SystemInfo| {
+            let can = capabilities(info, &config());
+            let of = |property| can.of(property);
+            [Property::SyscallFilter, Property::MemoryLimit, Property::ProcessLimit, Property::UserNamespace].map(of)
+        };
+        assert_eq!(all(&docker()), [Enforced, Enforced, Enforced, BestEffort]);
+        assert_eq!(all(&SystemInfo { swap_limit: Some(false), ..docker() })[1], BestEffort);
+        assert_eq!(all(&SystemInfo::default()), [Absent, Absent, Absent, BestEffort]);
+        let remapped = Some(vec!["name=seccomp,profile=default".into(), "name=userns".into()]);
+        assert_eq!(all(&SystemInfo { security_options: remapped, ..docker() })[3], Enforced);
+    }
+
+    #[test]
+    fn a_kernel_of_its_own_does_not_promise_the_hosts_filter() {
+        let filter = |runtime: Option<&str>| {
+            let config = ContainerConfig { runtime: runtime.map(String::from), ..config() };
+            capabilities(&docker(), &config).of(Property::SyscallFilter)
+        };
+        assert_eq!([None, Some("runc"), Some("crun")].map(filter), [Strength::Enforced; 3]);
+        assert_eq!([Some("runsc"), Some("kata")].map(filter), [Strength::BestEffort; 2]);
+    }
+
+    #[test]
+    fn gpus_are_promised_where_the_engine_knows_of_some() {
+        let gpu = |info: &SystemInfo, request| {
+            capabilities(info, &ContainerConfig { gpu_request: request, ..config() }).of(Property::Gpu)
+        };
+        assert_eq!(gpu(&docker(), GpuRequest::Nvidia), Strength::Absent);
+        let nvidia = Some(HashMap::from([("nvidia".to_owned(), OciRuntime::default())]));
+        let nvidia = SystemInfo { runtimes: nvidia, ..docker() };
+        assert_eq!(gpu(&nvidia, GpuRequest::Nvidia), Strength::Enforced);
+        assert_eq!(gpu(&nvidia, GpuRequest::Cdi), Strength::Absent);
+    }
 }

@@ -14,7 +14,6 @@ use crate::sandbox::{
 use async_trait::async_trait;
 use bollard::{
     Docker,
-    errors::Error as EngineError,
     models::ContainerState,
     query_parameters::{KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder},
 };
@@ -48,6 +47,8 @@ const LOOK: Duration = Duration::from_millis(50);
 const ASK: Duration = Duration::from_millis(250);
 /// For the engine's own count. The first may take a second where it can't be had at once.
 const ANSWER: Duration = Duration::from_secs(3);
+/// Between two looks at a container of which the engine says nothing.
+const GLANCE: Duration = Duration::from_millis(300);
 /// From a kill until an engine that doesn't see its effect is given up.
 const DYING: Duration = Duration::from_secs(20);
 /// For processes that are busy in the kernel to stand still.
@@ -545,30 +546,34 @@ async fn kill(docker: &Docker, shared: &Shared) {
     }
 }
 
-/// Until a container has ended; how.
+/// Until a container has ended; how. The engine's word that it has is no more than a reason to look: some engines keep it
+/// to themselves.
 async fn end_of(docker: &Docker, container: &str) -> Result<ContainerState, ContainerError> {
-    let mut lost = None;
+    let waiting = docker.wait_container(container, None).into_future();
+    tokio::pin!(waiting);
+    let (mut told, mut lost) = (false, None);
     loop {
-        let waited = docker.wait_container(container, None).next().await;
-        let seen = docker.inspect_container(container, None).await.map_err(ContainerError::call("look at a container"));
-        match (seen, waited) {
-            (Ok(seen), _) => {
+        tokio::select! {
+            _ = &mut waiting, if !told => told = true,
+            () = sleep(GLANCE) => {}
+        }
+        let seen = docker.inspect_container(container, None).await;
+        match seen.map_err(ContainerError::call("look at a container")) {
+            Ok(seen) => {
                 lost = None;
                 let state = seen.state.unwrap_or_default();
-                if !state.running.unwrap_or(false) {
+                if state.running == Some(false) {
                     return Ok(state);
                 }
             }
             // Somebody else removed it.
-            (Err(error), _) if error.status() == Some(404) => return Err(error),
-            (Err(error), Some(Ok(_) | Err(EngineError::DockerContainerWaitError { .. }))) => return Err(error),
-            (Err(error), _) => {
+            Err(error) if error.status() == Some(404) => return Err(error),
+            Err(error) => {
                 let since: &mut Instant = lost.get_or_insert_with(Instant::now);
                 if since.elapsed() > LOST {
                     return Err(error);
                 }
             }
         }
-        sleep(Duration::from_millis(100)).await;
     }
 }
