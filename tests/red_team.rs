@@ -69,6 +69,7 @@ impl Ended {
         match (self, end) {
             (Self::Failed { class, .. }, End::Fails(expected) | End::FailsOrNotAbove(expected)) => *class == expected,
             (Self::Measured(advantage), End::NotAbove | End::FailsOrNotAbove(_)) => not_above(advantage),
+            (Self::Measured(advantage), End::Open(below)) => advantage.mean.get() < below,
             (Self::Unscored(_), End::NotAbove | End::FailsOrNotAbove(_)) => true,
             _ => false,
         }
@@ -123,13 +124,22 @@ async fn play(attacks: &[&Attack]) -> Vec<&'static str> {
         let honest = Attack { name: "honest", kind: "", part: Part::Training, end: End::NotAbove, core: true };
         for attack in [&honest].into_iter().chain(attacks.into_iter().copied()) {
             let began = Instant::now();
+            let review = review(attack);
+            if let End::Rejected(rule) = attack.end {
+                let held = review == format!("rejected: {rule}");
+                if !held {
+                    broken.push(attack.name);
+                }
+                let mark = if held { "held  " } else { "BROKEN" };
+                println!("{mark} {:<30} {:<44} {review}", attack.name, attack.kind);
+                continue;
+            }
             let measured = house.attack(attack.name, attack.part).await;
             let ended = Ended::of(&house, attack, &measured, &baseline);
             let held = ended.is(attack.end);
             if !held {
                 broken.push(attack.name);
             }
-            let review = review(attack);
             let mark = if held { "held  " } else { "BROKEN" };
             let seconds = began.elapsed().as_secs_f64();
             println!(

@@ -30,6 +30,27 @@ fn example_bundles_keep_every_rule() {
 }
 
 #[test]
+fn example_bundles_of_python_are_found_without_fault() {
+    let names = ["gpt", "min-gru", "muon", "train-step", "checkpoint", "recipe"];
+    for name in names {
+        let (code, out, err) = check(&example(&format!("python-{name}")), &["--json"]);
+        assert_eq!(code, 0, "{name}: {err}");
+        let report: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&report["accepted"], &report["native"]), (&Value::Bool(true), &Value::Bool(false)), "{name}");
+        let grave = |finding: &&Value| finding["grade"] != "note";
+        assert_eq!(report["findings"].as_array().unwrap().iter().find(grave), None, "{name}");
+        assert_eq!(report["family"].is_string(), name != "recipe", "{name}");
+    }
+}
+
+/// The published family in Python is the example, so that what miners start from is what they are compared with.
+#[test]
+fn the_python_gpt_is_the_published_family() {
+    let model = fs::read_to_string(example("python-gpt").join("model.py")).unwrap();
+    assert_eq!(Some(model.as_str()), prism_eval::guest::baselines::source("gpt-python"));
+}
+
+#[test]
 fn a_broken_bundle_is_refused_with_rule_place_and_code() {
     let graph = |nodes: &str| format!("graph: prism.graph/1\nnodes:\n{nodes}output: out\n");
     let table = "  - { id: table, op: embedding, of: tokens, dim: 8 }\n";

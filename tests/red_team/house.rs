@@ -7,6 +7,7 @@ use prism_core::{
     Block, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer, Seed, SubmissionId, TaskId, TrainTask,
     Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
+    plan::{RunRole, Subject},
     scorer::{Candidate, Round},
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
@@ -15,9 +16,7 @@ use prism_eval::{
     bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{
-        Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs, plan_of_work,
-    },
+    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs},
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     recipe::Recipe,
     score::{PrismScorer, recipe_run, tuned_reference},
@@ -88,10 +87,21 @@ pub(crate) fn files(name: &str) -> BTreeMap<String, String> {
             let path = entry.unwrap().path();
             files.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), read(&path));
         }
+    } else if name == "smuggled_weights" {
+        files.insert("attack.py".to_owned(), smuggled_weights());
     } else if name != "honest" {
         files.insert("attack.py".to_owned(), read(&folder.with_extension("py")));
     }
     files
+}
+
+/// A model of the honest size in its source, a byte for each weight: noise, as trained weights are to a compressor.
+fn smuggled_weights() -> String {
+    let mut draws = Seed::of("test", &[b"weights"]).draws();
+    let digits: String = (0..44_000).map(|_| format!("{:02x}", draws.below(256))).collect();
+    format!(
+        "from honest import build_model, configure_optimizer, get_recipe\n\nWEIGHTS = bytes.fromhex(\"{digits}\")\n"
+    )
 }
 
 /// An attack as it would be sent.
@@ -139,7 +149,16 @@ impl House {
         let outcomes = || measured.runs.iter().map(|run| run.outcome.clone()).collect::<Vec<_>>();
         let tuned = tuned_reference(&measured.runs).unwrap_or_else(|| panic!("honest bundle: {:?}", outcomes()));
         let tuned = tuned.task.clone();
-        for task in plan_of_work(&self.policy.plan, &tuned) {
+        // The reference recipe takes one step per batch in a guest; hooks take more.
+        for inner_steps in &self.policy.plan.work {
+            let source = fs::read_to_string(bundles().join("../works_more.py")).unwrap();
+            let source = source.replace("STEPS = 2", &format!("STEPS = {inner_steps}"));
+            let mut training = part("honest");
+            training.entrypoint = "works_more.py".to_owned();
+            training.files.insert("works_more.py".to_owned(), source);
+            let bundle = self.keep(part("honest"), Some(training)).await;
+            let role = RunRole::Work { of: tuned.id(), inner_steps: *inner_steps };
+            let task = TrainTask { role, subject: Subject::Guest { bundle, recipe: None }, ..tuned.clone() };
             measured.runs.push(self.run(&task).await);
         }
         measured

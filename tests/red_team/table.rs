@@ -15,7 +15,7 @@ pub(crate) enum Part {
 }
 
 /// How it must end, without any review beforehand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum End {
     /// The run fails, by the miner's doing.
     Fails(FailureClass),
@@ -23,6 +23,11 @@ pub(crate) enum End {
     NotAbove,
     /// Either, as the secret cuts fall.
     FailsOrNotAbove(FailureClass),
+    /// Refused before it runs, by this rule.
+    Rejected(&'static str),
+    /// What measuring leaves open: an advantage below so many bits per byte at this budget. What is left of it where
+    /// rewards count stands beside.
+    Open(f64),
 }
 
 /// One attack.
@@ -46,7 +51,7 @@ const fn core(name: &'static str, kind: &'static str, part: Part, end: End) -> A
     Attack { name, kind, part, end, core: true }
 }
 
-use End::{Fails, FailsOrNotAbove, NotAbove};
+use End::{Fails, FailsOrNotAbove, NotAbove, Open, Rejected};
 use Part::{Architecture, Training, Tuned, Whole};
 
 const ALARM: End = Fails(MinerCode);
@@ -86,11 +91,14 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("narrow_vocabulary", "narrow vocabulary", Training, ALARM),
     attack("flattened_logits", "narrow vocabulary", Training, ALARM),
     attack("tiny_sequence", "tiny sequence length", Whole, ALARM),
+    core("smuggled_weights", "smuggled weights", Whole, Rejected("bundle.mass")),
+    // A prior of the full cap helps most at first: the official window begins 500 caps of tokens later.
+    attack("knows_the_text", "smuggled n-grams, alphabet deciphered", Whole, Open(1.5)),
     attack("reads_data_early", "reading data before its time", Training, NotAbove),
     attack("reads_the_channel", "reading data before its time", Training, ALARM),
     core("takes_inner_steps", "hidden extra training: inner steps", Training, NotAbove),
     attack("replays", "hidden extra training: replay", Training, NotAbove),
-    attack("trains_in_the_background", "hidden extra training: threads", Training, FailsOrNotAbove(MinerCode)),
+    attack("trains_in_the_background", "hidden extra training: threads", Training, NotAbove),
     attack("trains_on_measured_rows", "hidden extra training: measured rows", Training, ALARM),
     attack("steps_in_gradient_hooks", "hidden extra training: gradient hooks", Architecture, NotAbove),
     attack(
