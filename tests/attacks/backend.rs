@@ -85,7 +85,7 @@ pub(crate) struct Backend {
     label: String,
     groups: BTreeSet<PathBuf>,
     /// Runs for as long as it is held.
-    _engine: Option<TestEngine>,
+    _engine: Option<Arc<TestEngine>>,
 }
 
 impl Backend {
