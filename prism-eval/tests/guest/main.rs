@@ -132,6 +132,7 @@ fn task(corpus: &Corpus, steps: u64) -> TrainTask {
         subject: Subject::Guest { bundle: digest, recipe: None },
         data: DataRef { dataset: corpus.fingerprint(), tokenizer: Bytes::fingerprint(), vocabulary: Bytes::VOCABULARY },
         measuring: MeasuringPlan {
+            counts_from: 0,
             points: vec![0, steps / 2],
             rows: 6,
             audits: vec![6, 6],
