@@ -11,7 +11,7 @@
     clippy::print_stderr
 )]
 use prism_core::{
-    Cancel, Digest, Error, Fault, Finite, Kind, Sandbox, Seed, TrainTask, Trainer,
+    Digest, Error, Fault, Finite, Kind, Sandbox, Seed, TrainTask, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
     evidence::RunOutcome,
     plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
@@ -20,9 +20,7 @@ use prism_core::{
 use prism_eval::{
     data::{Corpus, fixture::stand_in, tokenizer::Bytes},
     graph::Context,
-    guest::{
-        Assignment, GuestBundle, GuestPart, GuestPlayer, GuestSettings, GuestTrainer, Pool, Runtime, runtime::Install,
-    },
+    guest::{Assignment, GuestBundle, GuestPart, GuestPlayer, GuestSettings, GuestTrainer, Pool},
     player::{Player, Rows},
     recipe::Recipe,
     sandbox::{
@@ -32,17 +30,21 @@ use prism_eval::{
     },
 };
 use std::{
-    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
+
+#[path = "../../../tests/support/guest_runtime.rs"]
+mod support;
+
+use support::guest_runtime;
 
 const GPT: &str = include_str!("gpt.py");
 const BLOCKS: &str = include_str!("blocks.py");
 
 fn main() {
     launcher::enter();
-    let runtime = runtime();
+    let runtime = guest_runtime();
     let folder = tempfile::tempdir().unwrap();
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let sandbox: Arc<dyn Sandbox> = match std::env::var("PRISM_GUEST_SANDBOX").as_deref() {
@@ -89,19 +91,6 @@ fn main() {
             two_processes_train_as_one(sandbox, settings).await;
         }
     });
-}
-
-fn runtime() -> Runtime {
-    if let Some(path) = std::env::var_os("PRISM_GUEST_RUNTIME") {
-        return Runtime::open(&PathBuf::from(path)).unwrap();
-    }
-    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache =
-        std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home).expect("no HOME, no XDG_CACHE_HOME");
-    let folder = cache.join("prism").join("guest-runtime");
-    println!("setting up Python and PyTorch in {} where they are not yet", folder.display());
-    let install = Install::new(folder, vec!["python3".into()]);
-    install.run(&Cancel::new(), &mut |_| {}).expect("no runtime for guests")
 }
 
 /// What cases share.
