@@ -30,8 +30,12 @@ use prism_core::{
     submission::FailureClass,
 };
 use prism_eval::{bundle::Bundle, review::Review};
-use std::{env, process::ExitCode, time::Instant};
+use std::{env, process::ExitCode, sync::Arc, time::Instant};
 use table::{ATTACKS, Attack, End, Part};
+use tokio::task::JoinSet;
+
+/// The honest bundle with its own hooks: measured as worth nothing over itself.
+const HONEST: Attack = Attack { name: "honest", kind: "", part: Part::Training, end: End::NotAbove, core: true };
 
 /// Most bytes of what a guest receives, compressed, as the policy has it.
 const MASS: u64 = 24 * 1024;
@@ -96,62 +100,66 @@ fn main() -> ExitCode {
     prism_eval::sandbox::launcher::enter();
     let names: Vec<String> = env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
     let all = env::var("PRISM_RED_TEAM").is_ok_and(|value| value == "all");
-    let chosen = |attack: &&Attack| match names.as_slice() {
+    let chosen = |attack: &&'static Attack| match names.as_slice() {
         [] => all || attack.core,
         names => names.iter().any(|name| name == attack.name),
     };
-    let chosen: Vec<&Attack> = ATTACKS.iter().filter(chosen).collect();
+    let chosen: Vec<&'static Attack> = ATTACKS.iter().filter(chosen).collect();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let broken = runtime.block_on(play(&chosen));
     if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn play(attacks: &[&Attack]) -> Vec<&'static str> {
+/// Plays attacks, two at the same time: one learns while the other's auditor starts. Names those that did not end as they
+/// must.
+async fn play(attacks: &[&'static Attack]) -> Vec<&'static str> {
     let mut broken = Vec::new();
     for rates in [&[10.0][..], &[1.0, 3.0, 10.0]] {
-        let attacks: Vec<&&Attack> = attacks.iter().filter(|attack| attack.rates() == rates).collect();
+        let attacks: Vec<&'static Attack> = attacks.iter().copied().filter(|attack| attack.rates() == rates).collect();
         if attacks.is_empty() {
             continue;
         }
-        let house = House::new(rates, 3);
         let began = Instant::now();
-        let baseline = house.baseline().await;
-        let bits = baseline.runs.iter().map(last_bits).collect::<Vec<_>>();
+        let house = Arc::new(House::new(rates, 3));
+        let baseline = Arc::new(house.baseline().await);
+        let bits: Vec<(f64, u64)> = baseline.runs.iter().map(last_bits).collect();
         println!(
-            "honest bundle at rates {rates:?}: {bits:?} bits per byte held out, {:.0} s",
+            "honest at {rates:?}: bits held out and processor ms {bits:?}, {:.0} s",
             began.elapsed().as_secs_f64()
         );
-        let honest = Attack { name: "honest", kind: "", part: Part::Training, end: End::NotAbove, core: true };
-        for attack in [&honest].into_iter().chain(attacks.into_iter().copied()) {
-            let began = Instant::now();
-            let review = review(attack);
-            if let End::Rejected(rule) = attack.end {
-                let held = review == format!("rejected: {rule}");
-                if !held {
-                    broken.push(attack.name);
-                }
-                let mark = if held { "held  " } else { "BROKEN" };
-                println!("{mark} {:<30} {:<44} {review}", attack.name, attack.kind);
-                continue;
+        let mut waiting = [&HONEST].into_iter().chain(attacks);
+        let mut going = JoinSet::new();
+        loop {
+            while going.len() < 2
+                && let Some(attack) = waiting.next()
+            {
+                let (house, baseline) = (Arc::clone(&house), Arc::clone(&baseline));
+                going.spawn(async move { (attack.name, carry_out(attack, &house, &baseline).await) });
             }
-            let measured = house.attack(attack.name, attack.part).await;
-            let ended = Ended::of(&house, attack, &measured, &baseline);
-            let held = ended.is(attack.end);
-            if !held {
-                broken.push(attack.name);
-            }
-            let mark = if held { "held  " } else { "BROKEN" };
-            let seconds = began.elapsed().as_secs_f64();
-            println!(
-                "{mark} {:<30} {:<44} {ended} ({} runs, {seconds:.0} s)",
-                attack.name,
-                attack.kind,
-                measured.runs.len()
-            );
+            let Some(done) = going.join_next().await else { break };
+            let (name, held) = done.unwrap();
+            broken.extend((!held).then_some(name));
         }
     }
-    println!("{} of {} attacks held", attacks.len() + 1 - broken.len().min(attacks.len()), attacks.len() + 1);
+    println!("{} attacks, broken: {broken:?}", attacks.len());
     broken
+}
+
+/// Whether an attack ended as it must.
+async fn carry_out(attack: &'static Attack, house: &House, baseline: &Measured) -> bool {
+    let began = Instant::now();
+    let review = review(attack);
+    let (held, ended) = match attack.end {
+        End::Rejected(rule) => (review == format!("rejected: {rule}"), "not run".to_owned()),
+        end => {
+            let measured = house.attack(attack.name, attack.part).await;
+            let ended = Ended::of(house, attack, &measured, baseline);
+            (ended.is(end), format!("{ended} ({} runs)", measured.runs.len()))
+        }
+    };
+    let (mark, seconds) = (if held { "held" } else { "BROKEN" }, began.elapsed().as_secs_f64());
+    println!("{mark:<7}{:<28} {:<42} {review:<26} {ended}, {seconds:.0} s", attack.name, attack.kind);
+    held
 }
 
 /// What a review says of an attack: the rule that rejects it, or holds it.

@@ -59,7 +59,7 @@ fn policy() -> PrismPolicy {
         sequence: 64,
         wall_millis: 300_000,
         cpu_millis: 300_000,
-        points: 4,
+        points: 3,
         rows: 32,
         audits: 32,
         held_out_rows: 32,
