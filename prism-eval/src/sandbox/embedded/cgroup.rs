@@ -386,6 +386,21 @@ impl Group {
     }
 }
 
+/// Thaws the groups that these files (`cgroup.procs`) belong to, where they can be frozen.
+pub(super) fn thaw_joined(files: &[PathBuf]) {
+    for group in files.iter().filter_map(|file| file.parent()) {
+        let _ = optional(group.join("freezer.state"), "THAWED");
+        let _ = optional(group.join("cgroup.freeze"), "0");
+    }
+}
+
+/// Removes the groups that these files (`cgroup.procs`) belong to.
+pub(super) fn remove_joined(files: &[PathBuf]) {
+    for group in files.iter().filter_map(|file| file.parent()) {
+        remove(group);
+    }
+}
+
 /// Writes a file that a kernel without swap accounting doesn't have.
 fn optional(file: PathBuf, text: &str) -> io::Result<()> {
     if file.exists() { fs::write(file, text) } else { Ok(()) }

@@ -1,5 +1,6 @@
 //! The program started anew, as launcher: one thread, nothing inherited but three descriptors, so that it may clone.
 use super::{
+    cgroup,
     init::{self, Ends},
     plan::{FromLauncher, HELLO, MARKER, Plan, Refusal, Step, receive, send},
     sys::{self, Side},
@@ -7,12 +8,14 @@ use super::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, OwnedFd},
+    fs::Timespec,
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal},
 };
 use std::{
     os::fd::AsRawFd,
+    path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
 };
 
@@ -58,7 +61,7 @@ fn serve() -> i32 {
         return MUTE;
     }
     match launch(&control) {
-        Ok(pid) => outlive(&control, pid),
+        Ok((pid, groups)) => outlive(&control, pid, &groups),
         Err(refusal) => match send(&control, &FromLauncher::Refused(refusal), &[]) {
             Ok(()) => 1,
             Err(_) => MUTE,
@@ -66,7 +69,8 @@ fn serve() -> i32 {
     }
 }
 
-fn launch(control: &OwnedFd) -> Result<Pid, Refusal> {
+/// The sandbox's first process, and the files by which it joined its groups.
+fn launch(control: &OwnedFd) -> Result<(Pid, Vec<PathBuf>), Refusal> {
     let threads = std::fs::read_dir("/proc/self/task").step("count threads")?.count();
     if threads != 1 {
         return Err(Refusal::new(
@@ -120,7 +124,7 @@ fn launch(control: &OwnedFd) -> Result<Pid, Refusal> {
     }
     // Kept open until this process ends: its end tells the first process that the launcher is gone.
     std::mem::forget(released);
-    Ok(pid)
+    Ok((pid, plan.groups))
 }
 
 fn read_plan(file: &OwnedFd) -> Result<Plan, Refusal> {
@@ -163,7 +167,7 @@ fn name_user(plan: &Plan, pid: Pid) -> Result<(), Refusal> {
 }
 
 /// Waits until the sandbox has ended, or the host is gone; ends it then. When this process ends, all of it has ended.
-fn outlive(control: &OwnedFd, pid: Pid) -> i32 {
+fn outlive(control: &OwnedFd, pid: Pid, groups: &[PathBuf]) -> i32 {
     let Ok(first) = pidfd_open(pid, PidfdFlags::empty()) else { return wait_for(pid) };
     loop {
         let mut fds = [PollFd::new(&first, PollFlags::IN), PollFd::new(control, PollFlags::IN)];
@@ -178,7 +182,19 @@ fn outlive(control: &OwnedFd, pid: Pid) -> i32 {
         }
     }
     let _ = pidfd_send_signal(&first, Signal::KILL);
-    wait_for(pid)
+    if !host_is_gone(control) {
+        return wait_for(pid);
+    }
+    // What is frozen can't die, and nobody else is left to thaw it or to clear up.
+    cgroup::thaw_joined(groups);
+    let code = wait_for(pid);
+    cgroup::remove_joined(groups);
+    code
+}
+
+fn host_is_gone(control: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(control, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
 }
 
 fn wait_for(pid: Pid) -> i32 {
