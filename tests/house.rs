@@ -63,6 +63,7 @@ fn everything_linked_can_be_had_under_a_permissive_licence() {
     let permissive = [
         "0BSD",
         "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
         "BSD-2-Clause",
         "BSD-3-Clause",
         "BSL-1.0",

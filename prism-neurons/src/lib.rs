@@ -14,6 +14,7 @@ pub mod intake;
 pub mod miner;
 pub mod reviewer;
 pub mod store;
+mod tls;
 pub mod validator;
 pub mod wire;
 

@@ -156,6 +156,7 @@ impl ModelReviewer {
             }
             None => None,
         };
+        crate::tls::provide();
         // A redirect could lead key and sources elsewhere.
         let http = Client::builder()
             .connect_timeout(CONNECT)

@@ -3,7 +3,7 @@ use super::*;
 use crate::{
     intake::{IntakeLimits, IntakeParts, IntakeSource},
     store::{FileArtifacts, intake::Arrival},
-    validator::Validator,
+    validator::{Baseline, Validator},
     wire::{Architectures, Curve, Epochs, Leaderboard, Refused, SubmissionView, TrainingVariants},
 };
 use prism_core::{
@@ -77,6 +77,7 @@ async fn boards_show_nothing_of_a_run_before_its_cohort_is_settled_and_all_of_it
         .store(store.clone())
         .artifacts(Arc::clone(&artifacts))
         .trainer(trainer)
+        .baselines(vec![Baseline::shipped("gpt").unwrap()])
         .weight_setter(RecordingSetter::new(chain.clone(), Hotkey([100; 32])))
         .clock(Arc::new(blocks))
         .policy(PrismPolicy::smoke())

@@ -101,6 +101,7 @@ impl Miner {
         if !matches!(validator.scheme(), "http" | "https") || validator.cannot_be_a_base() {
             return Err(address());
         }
+        crate::tls::provide();
         // A redirect could lead a signed body elsewhere.
         let http =
             Client::builder().connect_timeout(CONNECT).timeout(ANSWER).redirect(reqwest::redirect::Policy::none());

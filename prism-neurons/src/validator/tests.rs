@@ -115,6 +115,7 @@ impl World {
             .store(store.clone())
             .artifacts(self.artifacts())
             .trainer(trainer)
+            .baselines(vec![Baseline::shipped("gpt").unwrap()])
             .weight_setter(self.setter.clone())
             .clock(Arc::new(self.clock.clone()))
             .policy(PrismPolicy::smoke())
