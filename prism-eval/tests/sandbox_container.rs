@@ -141,7 +141,9 @@ impl Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        let _ = fs::remove_dir(&self.folder);
+        // Work that was dropped last may still be on its way out.
+        let gone = || fs::remove_dir(&self.folder).is_ok() || !self.folder.exists();
+        let _ = (0..20).any(|_| gone() || (std::thread::sleep(Duration::from_millis(50)), false).1);
     }
 }
 
