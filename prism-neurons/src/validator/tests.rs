@@ -131,11 +131,12 @@ impl World {
         let llama = resolved("llama");
         ScriptedTrainer::new(move |task| {
             trained.fetch_add(1, Ordering::SeqCst);
-            let Subject::Native { graph, .. } = task.subject else { panic!("no native task") };
-            let architecture = if graph == llama { 3.5 } else { 4.5 };
+            let better = matches!(task.subject, Subject::Native { graph, .. } if graph == llama);
+            let architecture = if better { 3.5 } else { 4.5 };
             let end = if task.role == RunRole::Recipe { architecture - 0.5 } else { architecture };
             Script::Shows(Box::new(sample::evidence(task, end)))
         })
+        .with_python(false)
     }
 
     /// What came over HTTP before: accepted rows and kept bundles.
@@ -341,6 +342,31 @@ async fn equal_work_is_trained_once() {
     assert_eq!(families[0], families[1]);
     let paid: Vec<u16> = end.weights.keys().map(|uid| uid.0).filter(|uid| *uid != 0).collect();
     assert_eq!(paid, [1], "the copy and the baseline are worth nothing");
+}
+
+#[tokio::test]
+async fn python_waits_for_a_trainer_that_takes_it_and_then_goes_on() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit(&store, DAVE, PYTHON.as_bytes(), SubmissionKind::Full).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let status = async || {
+        let record = store.submissions(None, None, 9).await.unwrap().remove(0);
+        (record.status, record.reason.map(|reason| reason.rule))
+    };
+    assert_eq!(status().await, (SubmissionStatus::Held, Some("sandbox.none".into())));
+
+    let baselines = ["gpt", "gpt-python"].map(|name| Baseline::shipped(name).unwrap());
+    let python = world.trainer().with_python(true);
+    let validator = world.builder(&store, python).baselines(baselines.into()).build().unwrap();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(status().await, (SubmissionStatus::Completed, None));
+    let cohort = store.unsettled_cohort().await.unwrap().map_or(1, |cohort| cohort.number);
+    let cards = store.cards(cohort).await.unwrap();
+    let total = cards.iter().find(|card| card.total.is_some());
+    assert!(total.is_some(), "{cards:?}");
 }
 
 #[tokio::test]

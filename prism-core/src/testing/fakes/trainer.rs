@@ -28,12 +28,20 @@ pub enum Script {
 /// trains nothing: its numbers are the script's.
 pub struct ScriptedTrainer {
     script: Box<dyn Fn(&TrainTask) -> Script + Send + Sync>,
+    guest: bool,
 }
 
 impl ScriptedTrainer {
     /// A trainer that does as the script says. [`sample::evidence`](crate::testing::sample::evidence) is a start.
     pub fn new(script: impl Fn(&TrainTask) -> Script + Send + Sync + 'static) -> Self {
-        Self { script: Box::new(script) }
+        Self { script: Box::new(script), guest: true }
+    }
+
+    /// The same, taking bundles of Python or not.
+    #[must_use]
+    pub fn with_python(mut self, takes: bool) -> Self {
+        self.guest = takes;
+        self
     }
 }
 
@@ -50,7 +58,7 @@ impl Trainer for ScriptedTrainer {
             name: "scripted".into(),
             version: "1".into(),
             native: true,
-            guest: true,
+            guest: self.guest,
             devices: vec!["none".into()],
             same_bits: true,
         }
