@@ -40,7 +40,7 @@ async fn a_gpt_in_python_and_its_native_twin_learn_alike() {
         points: 4,
         rows: 32,
         audits: 32,
-        held_out_rows: 64,
+        held_out_rows: 32,
         rates: vec![rate],
         repeats: 2,
         ..PlanPolicy::smoke()

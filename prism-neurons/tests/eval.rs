@@ -61,7 +61,7 @@ fn smoke_says_why_a_run_failed() {
     let folder = tempfile::tempdir().unwrap();
     let graph = fs::read_to_string(example("native-gpt").join("model.graph.yaml")).unwrap();
     fs::write(folder.path().join("model.graph.yaml"), graph).unwrap();
-    let recipe = "recipe: prism.recipe/1\noptimizer: { kind: muon, learning_rate: 0.02 }\n";
+    let recipe = "recipe: prism.recipe/1\noptimizer: { kind: adamw, learning_rate: 1.0e30 }\n";
     fs::write(folder.path().join("recipe.yaml"), recipe).unwrap();
     let manifest = "architecture: { entrypoint: model.graph.yaml }\ntraining: { entrypoint: recipe.yaml }\n";
     fs::write(folder.path().join("prism.yaml"), manifest).unwrap();
