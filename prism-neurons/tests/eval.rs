@@ -57,15 +57,15 @@ fn smoke_wires_a_bundle_up_and_never_scores() {
 }
 
 #[test]
-fn smoke_says_why_a_run_failed() {
+fn smoke_says_why_a_bundle_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let graph = fs::read_to_string(example("native-gpt").join("model.graph.yaml")).unwrap();
     fs::write(folder.path().join("model.graph.yaml"), graph).unwrap();
-    let recipe = "recipe: prism.recipe/1\noptimizer: { kind: adamw, learning_rate: 1.0e30 }\n";
+    let recipe = "recipe: prism.recipe/1\noptimizer: { kind: muon, learning_rate: 0.02 }\n";
     fs::write(folder.path().join("recipe.yaml"), recipe).unwrap();
     let manifest = "architecture: { entrypoint: model.graph.yaml }\ntraining: { entrypoint: recipe.yaml }\n";
     fs::write(folder.path().join("prism.yaml"), manifest).unwrap();
     let (code, report) = prism("smoke", folder.path(), &[]);
     assert_eq!((code, &report["validation"]["passed"]), (3, &Value::Bool(false)), "{report:#}");
-    assert!(report["validation"]["reason"].as_str().unwrap().starts_with("miner_code: "), "{report:#}");
+    assert!(report["validation"]["reason"].as_str().unwrap().contains("muon trains matrices only"), "{report:#}");
 }

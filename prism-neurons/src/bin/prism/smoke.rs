@@ -33,7 +33,11 @@ impl Smoke {
         let progress = Arc::new(Progress::new(self.json));
         let bench = Bench::new(policy(self.steps), "smoke", 1, Arc::clone(&progress)).await?;
         let archive = pack_folder(&self.bundle)?;
-        let examination = Examination::of(&archive, &bench.context(), &bench.limits())?;
+        let examination = Examination::of(&archive, &bench.context(), &bench.limits()).inspect_err(|error| {
+            if self.json {
+                println!("{}", report(Some(format!("{}: {error}", error.rule())), &[]));
+            }
+        })?;
         let bench = bench.prepared_for(&examination, &self.place).await?;
         let subject = bench.subject(&examination, SubmissionId::of_parts("prism/smoke/1", &[&archive])).await?;
         let plans = bench.plans([&subject].into_iter())?;
@@ -48,8 +52,7 @@ impl Smoke {
         });
         let summaries: Vec<RunSummary> = runs.iter().map(RunSummary::of).collect();
         if self.json {
-            let validation = json!({ "passed": failed.is_none(), "reason": failed, "score_eligible": false });
-            println!("{}", json!({ "validation": validation, "runs": summaries }));
+            println!("{}", report(failed.clone(), &summaries));
         } else {
             summaries.iter().for_each(|run| println!("{run}"));
         }
@@ -63,6 +66,11 @@ impl Smoke {
             }
         }
     }
+}
+
+fn report(failed: Option<String>, runs: &[RunSummary]) -> serde_json::Value {
+    let validation = json!({ "passed": failed.is_none(), "reason": failed, "score_eligible": false });
+    json!({ "validation": validation, "runs": runs })
 }
 
 /// A moment: two points and one rate.
