@@ -13,6 +13,7 @@ use prism_core::{
 };
 use prism_eval::review::{PythonError, normalise::normalise, syntax::Module};
 use reqwest::{Client, StatusCode};
+use rustls::crypto::CryptoProvider;
 use serde::Deserialize;
 use serde_json::json;
 use std::{collections::BTreeMap, fmt, path::PathBuf, pin::pin, time::Duration};
@@ -139,7 +140,7 @@ impl ModelReviewer {
     /// The reviewer of a configuration; none where no endpoint is configured.
     ///
     /// # Errors
-    /// An endpoint that is no HTTP URL, no model, or a key file that can't be read.
+    /// An endpoint that is no HTTP URL, no model, a key file that can't be read, or no TLS provider in this process.
     pub fn from_config(config: &ReviewConfig) -> Result<Option<Self>, ModelReviewError> {
         let Some(endpoint) = &config.endpoint else { return Ok(None) };
         let wrong = |key, problem: &str| ModelReviewError::Config { key, problem: problem.to_owned() };
@@ -156,6 +157,10 @@ impl ModelReviewer {
             }
             None => None,
         };
+        // Without one, making a client panics.
+        if CryptoProvider::get_default().is_none() {
+            return Err(wrong("endpoint", "needs a TLS provider, and this process has installed none"));
+        }
         // A redirect could lead key and sources elsewhere.
         let http = Client::builder()
             .connect_timeout(CONNECT)
@@ -321,6 +326,7 @@ mod tests {
 
     /// A chat endpoint that answers what the file `answer.py` says: its content as the message, `stall` never.
     async fn serve() -> (String, Seen) {
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let seen = Seen::default();
         let answer = async |State(seen): State<Seen>, headers: HeaderMap, Json(body): Json<Value>| {
             let key = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
