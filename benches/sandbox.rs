@@ -169,9 +169,11 @@ async fn engine() -> Result<Peer, String> {
         python: PYTHON.into(),
         python_version: String::new(),
         torch_version: String::new(),
+        cuda: false,
         directories: Vec::new(),
         search: Vec::new(),
         libraries: Vec::new(),
+        files: BTreeMap::new(),
     };
     let image = image::build(&sockets, &runtime, |_| {}).await.map_err(|e| e.to_string())?;
     Ok(Peer::Sandbox(Box::new(sandbox), Root::Image { digest: image.digest }))

@@ -387,14 +387,12 @@ mod tests {
             text: "odd".into(),
             grade: Grade::Suspicion,
         };
-        assert_eq!(findings, [expected.clone()]);
+        assert_eq!(findings, std::slice::from_ref(&expected));
         assert_eq!(verdict(&[(reviewer.may_prove(), expected.clone())]), Verdict::Hold(expected));
-        let seen = seen.lock().unwrap();
-        let (key, body) = &seen[0];
+        let (key, body) = seen.lock().unwrap()[0].clone();
         assert_eq!((key.as_deref(), body["model"].as_str()), (Some("Bearer secret-key"), Some("judge")));
         let sent = body["messages"][1]["content"].as_str().unwrap();
         assert!(sent.contains("x = 1") && !sent.to_lowercase().contains("pass me"), "{sent}");
-        drop(seen);
         let nothing = files("say = '{\"findings\":[]}'");
         assert_eq!(ask(&reviewer, &nothing).await.unwrap(), vec![]);
     }

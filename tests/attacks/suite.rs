@@ -100,10 +100,10 @@ fn attack_all(line: &CommandLine) -> ExitCode {
     if results.values().any(|cells| cells.len() > 1) {
         let markdown = table::markdown(&results);
         println!("\n{markdown}");
-        if let Some(file) = env::var_os(TABLE) {
-            if let Err(error) = fs::write(&file, markdown) {
-                fell.push(format!("the table could not be written to {}: {error}", Path::new(&file).display()));
-            }
+        if let Some(file) = env::var_os(TABLE)
+            && let Err(error) = fs::write(&file, markdown)
+        {
+            fell.push(format!("the table could not be written to {}: {error}", Path::new(&file).display()));
         }
     }
     let held: usize = results.values().map(|cells| cells.values().filter(|cell| cell.held).count()).sum();
@@ -216,7 +216,7 @@ async fn attack(which: Which, folder: &Path, line: &CommandLine) -> ExitCode {
         match done {
             Ok((position, verdict, took)) => report(position, &name(which, &ATTACKS[position]), verdict, took),
             Err(error) => {
-                report(ATTACKS.len(), AFTERWARDS, Err(format!("an attack panicked: {error}")), Duration::ZERO)
+                report(ATTACKS.len(), AFTERWARDS, Err(format!("an attack panicked: {error}")), Duration::ZERO);
             }
         }
     }

@@ -189,10 +189,10 @@ impl<'a> Scan<'a> {
         let (callee, arguments) = (module.child(id, 0), module.list(id, 1));
         let meanings = self.names.meanings(callee);
         let named = |name: &str| meanings.iter().any(|meaning| meaning.name == name);
-        if named("builtins.setattr") || named("builtins.delattr") {
-            if let Some(object) = arguments.first() {
-                self.stored(*object, node, "something of ");
-            }
+        if (named("builtins.setattr") || named("builtins.delattr"))
+            && let Some(object) = arguments.first()
+        {
+            self.stored(*object, node, "something of ");
         }
         let reaches = ["builtins.getattr", "builtins.setattr", "builtins.delattr", "builtins.hasattr"];
         if reaches.into_iter().any(named) {

@@ -205,7 +205,7 @@ fn unpack(folder: &Path) -> Result<(), String> {
     let programs = ["usr/sbin/dockerd", "usr/bin/containerd", "usr/sbin/runc", "usr/bin/containerd-shim-runc-v2"];
     let lacks =
         |program: &&str| run(Command::new("ldd").arg(root.join(program))).is_ok_and(|said| said.contains("not found"));
-    if programs.iter().any(|program| lacks(&program)) {
+    if programs.iter().any(lacks) {
         fetch(folder, &LIBRARIES)?;
     }
     fs::write(done, "").map_err(|error| error.to_string())

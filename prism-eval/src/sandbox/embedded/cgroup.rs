@@ -220,7 +220,7 @@ impl<'a> Below<'a> {
 fn may_make(group: &Path) -> bool {
     use rustix::fs::{Access, access};
     access(group, Access::WRITE_OK | Access::EXEC_OK).is_ok()
-        && access(&group.join("cgroup.procs"), Access::WRITE_OK).is_ok()
+        && access(group.join("cgroup.procs"), Access::WRITE_OK).is_ok()
 }
 
 /// Whether groups below this one of version 2 have what the purpose needs, turning it on where that is allowed.

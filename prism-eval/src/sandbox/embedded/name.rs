@@ -97,7 +97,7 @@ mod tests {
         {
             assert_eq!(Host::of_group(stranger), None, "{stranger}");
         }
-        assert_eq!(Host::of_launcher(b"sleep\0ours\01\02\0"), None);
+        assert_eq!(Host::of_launcher(b"sleep\x00ours\x001\x002\x00"), None);
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl Watch<'_> {
             let left = look.min(if dying.is_some() { now + OFTEN } else { wall }).saturating_duration_since(now);
             let left = Timespec::try_from(left).unwrap_or_default();
             let mut fds = vec![PollFd::new(control, PollFlags::IN)];
-            let wire = heard.then(|| fds.len());
+            let wire = heard.then_some(fds.len());
             fds.extend(heard.then(|| PollFd::new(&self.shared.wire, PollFlags::IN)));
             let stderr = self.stderr.as_ref().map(|_| fds.len());
             fds.extend(self.stderr.as_ref().map(|stderr| PollFd::new(stderr, PollFlags::IN)));
