@@ -74,7 +74,6 @@ impl Ended {
             (Self::Failed { class, .. }, End::Fails(expected) | End::FailsOrNotAbove(expected)) => *class == expected,
             (Self::Measured(advantage), End::NotAbove | End::FailsOrNotAbove(_)) => not_above(advantage),
             (Self::Measured(advantage), End::Open(below)) => advantage.mean.get() < below,
-            (Self::Unscored(_), End::NotAbove | End::FailsOrNotAbove(_)) => true,
             _ => false,
         }
     }
