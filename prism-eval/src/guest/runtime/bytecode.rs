@@ -15,9 +15,9 @@ use std::{
 /// The list of the files made here, in the form of a package's own.
 const RECORD: &str = "prism_bytecode.dist-info";
 /// Sources that this Python can't compile are for others; they stay as they are. Files are valid whatever the time stamps
-/// of their sources (PEP 552): these are sealed too.
+/// of their sources (PEP 552): these are sealed too. They name no folder, and loading them fills in where they are.
 const COMPILE: &str = "import compileall, py_compile, sys
-compileall.compile_dir(sys.argv[1], quiet=2, workers=0, maxlevels=40,
+compileall.compile_dir(sys.argv[1], quiet=2, workers=0, maxlevels=40, stripdir=sys.argv[1],
     invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)";
 
 /// Compiles all sources below a folder and lists what came of it beside the packages' records.
