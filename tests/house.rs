@@ -5,11 +5,12 @@ use std::{
     process::Command,
 };
 
-/// What is below a package as it is built on Linux with default features: name and licence. `edges` as `cargo tree -e`.
-fn below(package: &str, edges: &str) -> BTreeMap<String, String> {
+/// Lines of `cargo tree` over some packages as they are built on Linux with default features: name, and what `format` gives.
+fn tree(packages: &[&str], edges: &str, format: &str) -> BTreeSet<(String, String)> {
     let output = Command::new(env!("CARGO"))
-        .args(["tree", "--locked", "--package", package, "--edges", edges, "--prefix", "none"])
-        .args(["--format", "{p}|{l}", "--target", "x86_64-unknown-linux-gnu"])
+        .args(["tree", "--locked", "--edges", edges, "--prefix", "none"])
+        .args(["--format", &format!("{{p}}|{format}"), "--target", "x86_64-unknown-linux-gnu"])
+        .args(packages)
         .env_remove("CARGO_RESOLVER_FEATURE_UNIFICATION")
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
@@ -17,7 +18,13 @@ fn below(package: &str, edges: &str) -> BTreeMap<String, String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("cargo tree prints text");
     let lines = text.lines().filter_map(|line| line.trim_end_matches(" (*)").split_once('|'));
-    let named = lines.map(|(p, licence)| (p.split(' ').next().unwrap().to_owned(), licence.to_owned()));
+    lines.map(|(package, said)| (package.to_owned(), said.to_owned())).collect()
+}
+
+/// What is below a package: name and licence. `edges` as `cargo tree -e`.
+fn below(package: &str, edges: &str) -> BTreeMap<String, String> {
+    let lines = tree(&["--package", package], edges, "{l}").into_iter();
+    let named = lines.map(|(p, licence)| (p.split(' ').next().unwrap().to_owned(), licence));
     named.filter(|(name, _)| name != package).collect()
 }
 
@@ -94,4 +101,14 @@ fn one_tls_stack_and_one_sqlite_are_linked() {
     for banned in ["openssl", "openssl-sys", "native-tls", "aws-lc-sys", "sqlx-sqlite", "malachite", "smoldot"] {
         assert!(!below.contains_key(banned), "{banned} is linked");
     }
+}
+
+#[test]
+fn the_tests_build_nothing_anew_that_the_program_is_made_of() {
+    let foreign = |(package, _): &(String, String)| !package.starts_with("prism-");
+    let program: BTreeSet<_> = tree(&["--package", "prism-neurons"], "normal,build", "{f}").into_iter().collect();
+    let tests = tree(&["--workspace"], "normal,build,dev", "{f}");
+    // The same package with other features is another build: of itself, and of all above it.
+    let anew: Vec<_> = program.iter().filter(|line| foreign(line) && !tests.contains(line)).collect();
+    assert!(anew.is_empty(), "{anew:?}");
 }

@@ -1,6 +1,7 @@
 """Attacks on the kernel's surface: calls that no guest needs, other processes, devices, settings of the host."""
 
 import ctypes
+import errno
 import mmap
 import os
 import signal
@@ -242,7 +243,19 @@ def devices():
 
 # Files of the process itself that anybody may write: they change nothing but itself.
 OWN = {"comm", "clear_refs", "coredump_filter", "mem", "oom_adj", "oom_score_adj", "timerslack_ns", "autogroup", "sched",
-       "timens_offsets", "fail-nth", "make-it-fail", "reset"}
+       "timens_offsets", "fail-nth", "make-it-fail", "reset", "loginuid", "sessionid"}
+
+
+def poke(path):
+    """Opens a file for writing; what anybody may open is written to, since the right is asked for only then."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        if os.fstat(descriptor).st_rdev == os.makedev(1, 3) and stat.S_ISCHR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENODEV, "masked")
+        if path.endswith(("/uid_map", "/gid_map", "/projid_map", "/setgroups")):
+            os.write(descriptor, b"deny" if path.endswith("groups") else b"0 0 1\n")
+    finally:
+        os.close(descriptor)
 
 
 def settings():
@@ -250,10 +263,10 @@ def settings():
     seen = 0
     # What a process with all rights over its namespaces could write.
     for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/proc/sys/kernel/modprobe", "/proc/self/uid_map",
-                 "/proc/self/gid_map", "/proc/self/setgroups", "/proc/self/loginuid", "/proc/kcore", "/proc/kmsg",
+                 "/proc/self/gid_map", "/proc/self/setgroups", "/proc/kcore", "/proc/kmsg",
                  "/dev/kmsg", "/dev/mem", "/proc/kallsyms", "/proc/timer_list", "/proc/sched_debug", "/proc/acpi",
                  "/proc/scsi", "/sys/kernel/uevent_helper", "/sys/firmware", "/sys/kernel/debug", "/sys/fs/cgroup"):
-        say(f"write {path}", attempt(lambda: os.close(os.open(path, os.O_WRONLY))))
+        say(f"write {path}", attempt(poke, path))
     end = time.monotonic() + 6
     for top in ("/proc/sys", "/sys", "/proc/fs", "/proc/irq", "/proc/driver", "/proc/bus", "/proc/tty", "/proc/scsi",
                 "/proc/acpi", "/proc/pressure", "/proc/1", "/proc/self", "/proc"):
@@ -271,7 +284,7 @@ def settings():
                     continue
                 seen += 1
                 try:
-                    os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+                    poke(path)
                 except OSError:
                     continue
                 if not (top == "/proc/self" and name in OWN):

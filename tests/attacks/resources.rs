@@ -1,17 +1,16 @@
 //! Attacks that use up what the host has.
 use super::{
     Verdict,
-    attempt::{Attempt, End, MIB, ensure},
+    attempt::{Attempt, End, MIB, SHORT, ensure},
     world::{World, free, resident},
 };
 use prism_core::{sandbox::Property, submission::FailureClass::Resource};
-use std::time::{Duration, Instant};
 
 pub(crate) async fn forks(world: &World) -> Verdict {
     let limit = 32;
     let bomb = Attempt::new(world, "resources.forks", &[]).limits(|l| {
         l.processes = limit;
-        l.wall_millis = 1500;
+        l.wall_millis = SHORT;
     });
     let end = bomb.run().await?;
     end.class(Some(Resource))?;
@@ -169,12 +168,12 @@ async fn spinning(world: &World, what: &str, arguments: &[&str]) -> Verdict {
     let counted = world.enforced(Property::CpuTimeLimit);
     let attack = Attempt::new(world, what, arguments).limits(|l| {
         l.cpu_time_millis = 700;
-        l.wall_millis = if counted { 12_000 } else { 1500 };
+        l.wall_millis = if counted { 30_000 } else { SHORT };
     });
     let end = attack.run().await?;
     end.class(Some(Resource))?;
     let usage = end.outcome.usage;
-    ensure!(!counted || usage.wall_millis < 12_000, "only the wall clock ended it: {usage:?}");
+    ensure!(!counted || usage.wall_millis < 30_000, "only the wall clock ended it: {usage:?}");
     Ok(format!("resource after {} ms of 700 ms of processor time", usage.cpu_millis))
 }
 
@@ -187,10 +186,10 @@ pub(crate) async fn spin_in_orphans(world: &World) -> Verdict {
 }
 
 pub(crate) async fn deaf(world: &World) -> Verdict {
-    let end = Attempt::new(world, "resources.deaf", &[]).limits(|l| l.wall_millis = 1000).run().await?;
+    let end = Attempt::new(world, "resources.deaf", &[]).limits(|l| l.wall_millis = SHORT).run().await?;
     end.class(Some(Resource))?;
     end.each("deaf", &["yes"])?;
-    Ok(format!("resource after {} ms of 1000 ms", end.outcome.usage.wall_millis))
+    Ok(format!("resource after {} ms of {SHORT} ms", end.outcome.usage.wall_millis))
 }
 
 pub(crate) async fn daemons(world: &World) -> Verdict {
@@ -198,14 +197,14 @@ pub(crate) async fn daemons(world: &World) -> Verdict {
         let end = Attempt::new(world, "resources.daemons", &[channel]).run().await?;
         end.well()?;
         end.each("left", &["6"])?;
-        ensure!(end.outcome.usage.wall_millis < 10_000, "daemons delayed the end: {:?}", end.outcome.usage);
+        ensure!(end.outcome.usage.wall_millis < 30_000, "daemons delayed the end: {:?}", end.outcome.usage);
     }
     Ok("none of 6 kinds outlives its parent".into())
 }
 
 pub(crate) async fn waiting(world: &World) -> Verdict {
     let one = async |how: &str| {
-        let attack = Attempt::new(world, "resources.wait_forever", &[how]).limits(|l| l.wall_millis = 1000);
+        let attack = Attempt::new(world, "resources.wait_forever", &[how]).limits(|l| l.wall_millis = SHORT);
         let end = attack.open_input().run().await?;
         end.each("waiting", &[how])?;
         end.class(Some(Resource))
@@ -218,7 +217,8 @@ pub(crate) async fn waiting(world: &World) -> Verdict {
 pub(crate) async fn floods(world: &World) -> Verdict {
     let (before, cap) = (resident(), 256 * 1024);
     for kind in ["line", "tiny", "binary", "escapes"] {
-        for descriptor in ["1", "2"] {
+        // Errors are counted, whatever they are.
+        for descriptor in if kind == "line" { &["1", "2"][..] } else { &["1"] } {
             let attack = Attempt::new(world, "resources.flood", &[descriptor, kind]).limits(|l| {
                 l.channel = cap;
                 l.stderr = cap;
@@ -227,18 +227,18 @@ pub(crate) async fn floods(world: &World) -> Verdict {
             end.class(Some(Resource))?;
             let total = end.outcome.stderr_total;
             ensure!(total <= cap + 128 * 1024, "{total} bytes of errors were read under a limit of {cap}");
-            ensure!(end.outcome.usage.wall_millis < 10_000, "only the wall clock ended it: {:?}", end.outcome.usage);
+            ensure!(end.outcome.usage.wall_millis < 30_000, "only the wall clock ended it: {:?}", end.outcome.usage);
         }
     }
     let grown = resident().saturating_sub(before);
     ensure!(grown < 16 * MIB, "the host's process has grown by {grown} bytes");
-    Ok(format!("resource, 8 times; host grew by {} KiB", grown / 1024))
+    Ok(format!("resource, 5 times; host grew by {} KiB", grown / 1024))
 }
 
 pub(crate) async fn unread(world: &World) -> Verdict {
     let before = resident();
     let attack = Attempt::new(world, "resources.flood", &["1", "line"]).limits(|l| {
-        l.wall_millis = 1000;
+        l.wall_millis = SHORT;
         l.channel = 1 << 40;
     });
     attack.unread().run().await?.class(Some(Resource))?;
@@ -279,10 +279,8 @@ pub(crate) async fn raise_limits(world: &World) -> Verdict {
 }
 
 pub(crate) async fn limits_of_the_first(world: &World) -> Verdict {
-    let began = Instant::now();
     let end = Attempt::new(world, "resources.limits_of_the_first", &[]).run().await?;
     ensure!(end.outcome.failure.is_some(), "an end with 7 was called success");
-    ensure!(began.elapsed() < Duration::from_secs(12), "took {:?}", began.elapsed());
     Ok(format!("RLIMIT_CPU {}; {}, exit {:?}", end.word("RLIMIT_CPU")?, class(&end), end.outcome.exit))
 }
 

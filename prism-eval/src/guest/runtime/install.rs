@@ -1,6 +1,6 @@
 //! A runtime set up: wheels downloaded by pip, checked, unpacked beside the others and only then given their name.
 use super::{
-    DESCRIPTION, Runtime, RuntimeError,
+    DESCRIPTION, Runtime, RuntimeError, bytecode,
     command::{self, Bounds, CommandError},
     describe::describe,
     interpreter::Interpreter,
@@ -39,6 +39,8 @@ pub enum Step {
     Downloading,
     /// Unpacking wheels.
     Unpacking,
+    /// Compiling Python, so that guests needn't at every start.
+    Compiling,
     /// Building stand-ins for CUDA libraries.
     Building,
     /// Importing PyTorch for the first time.
@@ -204,6 +206,10 @@ impl Install {
                 return Err(CommandError::Cancelled { program: "unpacking".into() }.into());
             }
         }
+        progress(Progress { step: Step::Compiling, bytes: 0 });
+        let bounds = Bounds { deadline: self.deadline, cancel: cancel.clone() };
+        let mut tick = || progress(Progress { step: Step::Compiling, bytes: 0 });
+        bytecode::compile(program, &site, &bounds, &mut tick)?;
         seal(&staged, records(&site).map_err(|source| RuntimeError::io("read", &site, source))?)?;
         // What was here before is damaged.
         remove(tree)?;

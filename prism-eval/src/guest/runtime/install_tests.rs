@@ -91,7 +91,7 @@ fn what_is_installed_is_found_again_and_not_touched() {
     let place = Place::new();
     let (steps, first) = place.run();
     let first = first.unwrap();
-    assert_eq!(steps, [Step::Downloading, Step::Unpacking, Step::Trying]);
+    assert_eq!(steps, [Step::Downloading, Step::Unpacking, Step::Compiling, Step::Trying]);
     assert_eq!((first.torch_version.as_str(), first.cuda), ("1.0", false));
     assert!(first.python.is_absolute() && first.libraries.is_empty(), "{first:?}");
     assert_eq!(first, Runtime::open(&place.folder()).unwrap());
@@ -122,7 +122,7 @@ fn an_interrupted_installation_leaves_nothing_to_use_and_is_taken_up_without_a_d
     place.install.find_links = Some(nowhere);
     let (steps, done) = place.run();
     done.unwrap().verify_contents().unwrap();
-    assert_eq!(steps, [Step::Unpacking, Step::Trying]);
+    assert_eq!(steps, [Step::Unpacking, Step::Compiling, Step::Trying]);
     assert!(!place.folder().join(".staging").exists());
 }
 

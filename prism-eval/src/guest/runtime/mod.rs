@@ -2,6 +2,7 @@
 //!
 //! [`Install`] sets one up in a folder, [`adopt`] describes one that is there already; either leaves a `runtime.json` as its
 //! last act, so that a folder without one holds nothing to be used.
+mod bytecode;
 mod command;
 mod describe;
 mod elf;

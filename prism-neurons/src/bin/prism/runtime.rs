@@ -233,6 +233,7 @@ impl Bar {
             Step::Waiting => "waiting for another installation",
             Step::Downloading => "downloading some 570 MB",
             Step::Unpacking => "unpacking some 1.2 GB",
+            Step::Compiling => "compiling Python",
             Step::Building => "building stand-ins for the CUDA libraries",
             Step::Trying => "trying PyTorch",
         };

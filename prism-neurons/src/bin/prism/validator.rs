@@ -13,6 +13,7 @@ use prism_neurons::{
     config::{Overrides, ValidatorConfig},
     guests,
     intake::{IntakeLimits, IntakeSource},
+    reviewer::ModelReviewer,
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
 };
@@ -100,6 +101,9 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
         .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() });
     if let Some(python) = python {
         builder = builder.trainer(python);
+    }
+    if let Some(reviewer) = ModelReviewer::from_config(&config.review)? {
+        builder = builder.reviewer(reviewer);
     }
     let validator = builder.build()?;
     let cancel = Cancel::new();
