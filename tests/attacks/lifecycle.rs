@@ -1,13 +1,13 @@
 //! Attacks on how work begins and ends, and on a host that dies.
 use super::{
     Verdict,
-    attempt::{Attempt, Started, ensure},
+    attempt::{Attempt, ensure},
     suite::HostThatDies,
     world::{World, gone, survivors},
 };
 use prism_core::{
     Kind,
-    sandbox::SandboxSpec,
+    sandbox::{Running, SandboxSpec},
     submission::FailureClass::{Cancelled, Infrastructure, MinerCode, Policy},
 };
 use std::{collections::BTreeMap, fs, path::Path, time::Duration};
@@ -142,7 +142,7 @@ pub(crate) async fn frozen(world: &World) -> Verdict {
     let mut computed = 0;
     for _ in 0..3 {
         sleep(Duration::from_millis(100)).await;
-        match frozen_for(&started, Duration::from_millis(400)).await {
+        match frozen_for(&*started.running, &started.marker, Duration::from_millis(400)).await {
             Ok(millis) => computed += millis,
             Err(error) => {
                 let end = started.end().await?;
@@ -178,12 +178,12 @@ fn computing(marker: &str) -> BTreeMap<String, u64> {
 }
 
 /// Processor time spent while frozen, milliseconds; whoever is new counts with all of its own, and 10 ms at least.
-async fn frozen_for(started: &Started<'_>, span: Duration) -> Result<u64, String> {
-    started.running.freeze().await.map_err(|error| format!("freeze: {error:?}"))?;
-    let before = computing(&started.marker);
+async fn frozen_for(running: &dyn Running, marker: &str, span: Duration) -> Result<u64, String> {
+    running.freeze().await.map_err(|error| format!("freeze: {error:?}"))?;
+    let before = computing(marker);
     sleep(span).await;
-    let after = computing(&started.marker);
-    started.running.thaw().await.map_err(|error| format!("thaw: {error:?}"))?;
+    let after = computing(marker);
+    running.thaw().await.map_err(|error| format!("thaw: {error:?}"))?;
     let spent = after.iter().map(|(pid, millis)| match before.get(pid) {
         Some(was) => millis.saturating_sub(*was),
         None => (*millis).max(10),
