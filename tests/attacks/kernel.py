@@ -132,8 +132,11 @@ def first_process():
         def look():
             if name.endswith("/"):
                 return os.listdir(path)
-            with open(path, "rb", buffering=0) as file:
-                return file.read(1 << 16) if name != "mem" else b""
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            # What stands in its standard streams is this process's own output.
+            if name != "mem" and not name.startswith("fd/"):
+                os.read(descriptor, 1 << 16)
+            os.close(descriptor)
 
         say(name, attempt(look))
     say("write mem", attempt(lambda: os.close(os.open("/proc/1/mem", os.O_WRONLY))))
@@ -241,8 +244,11 @@ def devices():
     return 0
 
 
-# Files of the process itself that anybody may write: they change nothing but itself.
-OWN = {"comm", "clear_refs", "coredump_filter", "mem", "oom_adj", "oom_score_adj", "timerslack_ns", "autogroup", "sched",
+# Files that anybody may write: those of the process itself change nothing but itself, and what is written to the first
+# four is a threshold that the writer itself waits for (Documentation/accounting/psi.rst).
+THRESHOLDS = {f"/proc/pressure/{kind}" for kind in ("cpu", "io", "irq", "memory")}
+OWN = {"current", "exec", "fscreate", "keycreate", "prev", "sockcreate",
+       "comm", "clear_refs", "coredump_filter", "mem", "oom_adj", "oom_score_adj", "timerslack_ns", "autogroup", "sched",
        "timens_offsets", "fail-nth", "make-it-fail", "reset", "loginuid", "sessionid"}
 
 
@@ -287,7 +293,7 @@ def settings():
                     poke(path)
                 except OSError:
                     continue
-                if not (top == "/proc/self" and name in OWN):
+                if path not in THRESHOLDS and not (top == "/proc/self" and name in OWN):
                     say(f"writable {path}", "ok")
     say("oom_score_adj", attempt(lambda: os.write(os.open("/proc/self/oom_score_adj", os.O_WRONLY), b"-1000")))
     for folder, _, names in os.walk("/sys/fs/cgroup"):

@@ -5,7 +5,7 @@ use super::{
     backend::{Backend, Which},
     command_line::CommandLine,
     table::{self, Cell, Results},
-    world::{CANARY, VARIABLE, World, random},
+    world::{CANARY, VARIABLE, World, gone, random},
 };
 use std::{
     collections::BTreeMap,
@@ -30,10 +30,11 @@ const FOLDER: &str = "PRISM_ATTACK_FOLDER";
 const TABLE: &str = "PRISM_ATTACK_TABLE";
 /// A user without any rights, by old custom.
 const NOBODY: u32 = 65_534;
-/// How many attacks run at once, unless told otherwise.
+/// How many attacks run at once, unless told otherwise; containers burden an engine that all share.
 const BESIDE: usize = 3;
+const BESIDE_CONTAINERS: usize = 2;
 /// No attack takes that long.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Attacks by files that are left to be collected.
 const ARTIFACTS: std::ops::RangeInclusive<u32> = 42..=49;
 /// The name of what is looked at when all attacks are over.
@@ -196,7 +197,11 @@ async fn attack(which: Which, folder: &Path, line: &CommandLine) -> ExitCode {
     };
     println!("{}: {:?}", which.name(), world.backend.can.0);
     let wanted: Vec<_> = ATTACKS.iter().enumerate().filter(|(_, attack)| line.wants(&name(which, attack))).collect();
-    let beside = Arc::new(Semaphore::new(line.threads.unwrap_or(BESIDE)));
+    let beside = Arc::new(Semaphore::new(line.threads.unwrap_or(if which == Which::Container {
+        BESIDE_CONTAINERS
+    } else {
+        BESIDE
+    })));
     let mut running = JoinSet::new();
     for &(position, attack) in &wanted {
         let Way::Beside(carry_out) = attack.way else { continue };
@@ -227,6 +232,8 @@ async fn attack(which: Which, folder: &Path, line: &CommandLine) -> ExitCode {
         report(position, &name(which, attack), verdict, began.elapsed());
     }
     let began = Instant::now();
+    // What a failed attack let go of may be on its way out.
+    let _ = gone(&world.markers(), Duration::from_secs(10)).await;
     let afterwards = match Arc::into_inner(world) {
         Some(mut world) => match world.unharmed() {
             Ok(()) => world.backend.remains().await,
