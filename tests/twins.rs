@@ -31,7 +31,7 @@ fn main() {
 }
 
 async fn a_gpt_in_python_and_its_native_twin_learn_alike() {
-    let rate = Finite::new(10.0).unwrap();
+    let rate = Finite::new(3.0).unwrap();
     let policy = PlanPolicy {
         steps: 150,
         batch: 16,
@@ -42,7 +42,7 @@ async fn a_gpt_in_python_and_its_native_twin_learn_alike() {
         audits: 32,
         held_out_rows: 32,
         rates: vec![rate],
-        repeats: 2,
+        repeats: 5,
         ..PlanPolicy::smoke()
     };
     let (corpus, artifacts) = (stand_in().unwrap(), Arc::new(MemoryArtifacts::new()));

@@ -143,6 +143,11 @@ pub(crate) async fn frozen(world: &World) -> Verdict {
     for _ in 0..3 {
         sleep(Duration::from_millis(100)).await;
         match frozen_for(&*started.running, &started.marker, Duration::from_millis(400)).await {
+            Ok(_) if survivors(&started.marker).is_empty() => {
+                let end = started.end().await?;
+                end.class(Some(Policy)).map_err(|why| format!("nothing is left of frozen work; {why}"))?;
+                return Ok(format!("policy: {}", end.outcome.reason));
+            }
             Ok(millis) => computed += millis,
             Err(error) => {
                 let end = started.end().await?;

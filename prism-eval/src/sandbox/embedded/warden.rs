@@ -31,6 +31,8 @@ use std::{
 };
 use tokio::sync::{oneshot, watch};
 
+/// Processor time that stopping takes, milliseconds: signals reach running processes at their next tick.
+const STIRS: u64 = 50;
 /// How much of standard error is kept.
 const TAIL: u64 = 64 * 1024;
 /// Limits on time are looked at this often at most, and at least.
@@ -60,6 +62,8 @@ struct State {
     /// The work's first process ended by itself: a later kill changes nothing.
     over: bool,
     spent: Spent,
+    /// Processor time when the sandbox's first process said that everything stands still, milliseconds.
+    still: Option<u64>,
     peak_memory: u64,
     peak_processes: u32,
     /// The count at the end, once there is nothing more to count.
@@ -352,9 +356,18 @@ impl Watch<'_> {
                 let mut state = self.shared.state();
                 state.spent = spent;
                 self.shared.look(&mut state);
+                // Stopped by signals, work can have itself woken by others: what can't be held is ended.
+                let woken = state.still.is_some_and(|then| spent.cpu_millis > then.saturating_add(STIRS));
+                drop(state);
+                if woken {
+                    self.shared.kill(FailureClass::Policy, "work went on while it was frozen");
+                }
                 true
             }
             Ok(Some((FromInit::Frozen(still), _))) => {
+                let mut state = self.shared.state();
+                state.still = still.then_some(state.spent.cpu_millis);
+                drop(state);
                 self.shared.frozen.send_replace(still);
                 true
             }
