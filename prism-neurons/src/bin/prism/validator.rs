@@ -76,6 +76,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     let corpus = data::fixture::stand_in()?;
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
+    setter.commit = config.chain.commit;
     let seed = match &config.cohort.fixed_seed {
         Some(word) => SeedRule::Fixed(word.clone()),
         None => SeedRule::Chain { delay: config.cohort.delay },
