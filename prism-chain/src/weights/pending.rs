@@ -106,17 +106,29 @@ impl AtBlock {
         }))
     }
 
-    /// Whether the chain opened a commitment of the hotkey in this block.
-    pub(crate) async fn revealed(&self, index: u16, who: &Hotkey) -> Result<bool, ChainError> {
-        let decode = |reason: String| ChainError::Decode { field: format!("events of block {}", self.number), reason };
+    /// Whether a commitment of the hotkey was opened in this block: one under a timelock, or the one with this hash.
+    pub(crate) async fn revealed(&self, index: u16, who: &Hotkey, hash: Option<[u8; 32]>) -> Result<bool, ChainError> {
+        let wanted = if hash.is_some() { "WeightsRevealed" } else { "TimelockedWeightsRevealed" };
+        let decode = |error: subxt::error::EventsError| ChainError::Decode {
+            field: format!("events of block {}", self.number),
+            reason: error.to_string(),
+        };
         for event in self.events().await?.iter() {
-            let event = event.map_err(|error| decode(error.to_string()))?;
-            if event.pallet_name() != "SubtensorModule" || event.event_name() != "TimelockedWeightsRevealed" {
+            let event = event.map_err(decode)?;
+            if event.pallet_name() != "SubtensorModule" || event.event_name() != wanted {
                 continue;
             }
-            let (at, by): (u16, AccountId32) =
-                event.decode_fields_unchecked_as().map_err(|error| decode(error.to_string()))?;
-            if at == index && by.0 == who.0 {
+            let (at, by, of) = match hash {
+                Some(_) => {
+                    let (by, at, of): (AccountId32, u16, H256) = event.decode_fields_unchecked_as().map_err(decode)?;
+                    (at, by, Some(of.0))
+                }
+                None => {
+                    let (at, by): (u16, AccountId32) = event.decode_fields_unchecked_as().map_err(decode)?;
+                    (at, by, None)
+                }
+            };
+            if (at, by.0, of) == (index, who.0, hash) {
                 return Ok(true);
             }
         }

@@ -165,6 +165,9 @@ impl Standing {
             };
             return Err(WeightsError::TooFast { name, blocks, last: Block(self.last_update), wait: self.span(blocks) });
         }
+        if let Some(rules) = self.commit.as_ref().filter(|rules| rules.unrevealed >= MAX_UNREVEALED) {
+            return Err(WeightsError::TooManyCommits { count: rules.unrevealed, wait: self.until_epoch() });
+        }
         if !(self.permit || is_owner || self.only_self(intent)) {
             return Err(WeightsError::NoPermit { hotkey, netuid, wait: self.until_epoch() });
         }
@@ -177,9 +180,6 @@ impl Standing {
         }
         if rules.reveal.is_none() {
             return Err(WeightsError::NoEpochs(self.netuid));
-        }
-        if rules.unrevealed >= MAX_UNREVEALED {
-            return Err(WeightsError::TooManyCommits { count: rules.unrevealed, wait: self.until_epoch() });
         }
         Ok(())
     }

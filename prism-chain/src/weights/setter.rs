@@ -242,8 +242,8 @@ impl SubtensorWeightSetter {
             (Stage::Finalized { block, .. }, Some(commitment)) => {
                 self.committed(receipt, &heads, *block, commitment).await
             }
-            (Stage::Committed { epoch, .. }, Some(Commitment { opening: Opening::Round(round), .. })) => {
-                self.await_reveal(receipt, &heads, *epoch, *round).await
+            (Stage::Committed { epoch, .. }, Some(Commitment { opening: Opening::Round(_), .. })) => {
+                self.await_reveal(receipt, &heads, *epoch).await
             }
             (Stage::Committed { epoch, .. }, Some(Commitment { opening: Opening::Salt(salt), .. })) => {
                 self.sign_reveal(receipt, &heads, *epoch, salt, is_alone).await
@@ -390,6 +390,8 @@ impl WeightSetter for SubtensorWeightSetter {
     }
 }
 
+#[cfg(test)]
+mod commitments;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! A commitment from its block to its reveal.
 //!
 //! The chain opens a timelocked commitment in the first block of its reveal epoch in which the beacon's round is known,
-//! and forgets it when that epoch is over. What goes wrong then leaves no trace but that the weights didn't change, so
-//! the event of the reveal is what counts.
+//! and forgets it when that epoch is over; one by hash is opened by the hotkey in that very epoch. What goes wrong leaves
+//! no trace but that the weights didn't change, so the event of the reveal is what counts.
 use super::{Heads, SubtensorWeightSetter, list};
 use crate::{
     epoch::EpochClock,
@@ -27,6 +27,30 @@ pub(super) struct Reveal<'a> {
     pub(super) nonce: u64,
     pub(super) birth: Block,
     pub(super) expires: Block,
+}
+
+/// A commitment as final blocks show it.
+#[derive(Debug)]
+enum Fate {
+    /// Its epoch is to come, or it waits in it.
+    Waits,
+    /// Opened in this block.
+    Opened(Block),
+    /// Never to be opened, and why.
+    Lost(String),
+}
+
+/// A commitment to be looked for.
+#[derive(Debug)]
+struct Filed<'a> {
+    receipt: &'a Receipt,
+    index: u16,
+    /// The epoch that the chain filed it under.
+    epoch: Epoch,
+    /// The block that it is in.
+    block: Block,
+    /// Its hash, unless it is under a timelock.
+    hash: Option<[u8; 32]>,
 }
 
 impl SubtensorWeightSetter {
@@ -59,28 +83,26 @@ impl SubtensorWeightSetter {
         Ok(receipt.enter(Block(heads.finalized.number), Stage::Committed { round, epoch, due }))
     }
 
-    /// The epoch that the commitment is filed under in the state of its own block, with clock and reveal period there;
-    /// nothing when the chain has opened it in that very block.
+    /// The epoch that the commitment is filed under in the state of its own block, with clock and reveal period there.
     async fn filed(
         &self,
         receipt: &Receipt,
         at: &AtBlock,
         commitment: &Commitment,
     ) -> Result<Option<(Epoch, EpochClock, u64)>, ChainError> {
-        let intent = &receipt.intent;
-        let (netuid, index) = (intent.netuid, storage_index(intent.netuid, intent.mechanism));
+        let netuid = receipt.intent.netuid;
+        let index = storage_index(netuid, receipt.intent.mechanism);
         let hotkey = self.signer.hotkey();
         let (clock, period) = tokio::try_join!(at.epoch_clock(netuid), at.reveal_period(netuid))?;
         let here = clock.epoch_at(at.block(), netuid);
         let epoch = match &commitment.opening {
             Opening::Salt(salt) => {
-                let (uids, values) = columns(&receipt.vector);
-                let hash = commit_hash(&hotkey, index, &uids, &values, salt, intent.version_key);
+                let hash = self.hash(receipt, salt);
                 let waiting = at.hashed(index, &hotkey).await?.into_iter().find(|one| one.hash == hash);
-                match clock {
-                    EpochClock::Stateful(_) => waiting.map(|one| Epoch(one.epoch)),
-                    EpochClock::ClosedForm { .. } => waiting.map(|_| here),
-                }
+                waiting.map(|one| match clock {
+                    EpochClock::Stateful(_) => Epoch(one.epoch),
+                    EpochClock::ClosedForm { .. } => here,
+                })
             }
             _ => {
                 let mut found = None;
@@ -98,99 +120,22 @@ impl SubtensorWeightSetter {
         Ok(epoch.map(|epoch| (epoch, clock, period)))
     }
 
-    /// Timelocked: the chain has opened it, or dropped it, or it waits.
+    /// The hash that the receipt's vector is committed by.
+    fn hash(&self, receipt: &Receipt, salt: &[u16]) -> [u8; 32] {
+        let index = storage_index(receipt.intent.netuid, receipt.intent.mechanism);
+        let (uids, values) = columns(&receipt.vector);
+        commit_hash(&self.signer.hotkey(), index, &uids, &values, salt, receipt.intent.version_key)
+    }
+
+    /// Under a timelock: the chain has opened it, or dropped it, or it waits.
     pub(super) async fn await_reveal(
         &self,
         receipt: &Receipt,
         heads: &Heads,
         epoch: Epoch,
-        round: u64,
     ) -> Result<Receipt, WeightsError> {
-        let intent = &receipt.intent;
-        let (netuid, index) = (intent.netuid, storage_index(intent.netuid, intent.mechanism));
-        let hotkey = self.signer.hotkey();
         let at = self.client.at(heads.finalized).await?;
-        let (clock, period) = tokio::try_join!(at.epoch_clock(netuid), at.reveal_period(netuid))?;
-        let target = Epoch(epoch.0.saturating_add(period));
-        let next = Block(at.number.saturating_add(1));
-        let now = clock.epoch_at(next, netuid);
-        if now < target {
-            return Ok(receipt.clone());
-        }
-        let committed_in = included(receipt)?;
-        let waiting = at.timelocked(index, epoch).await?;
-        let waits = waiting.iter().any(|one| one.hotkey == hotkey && one.block == committed_in);
-        if waits && now == target {
-            return Ok(receipt.clone());
-        }
-        let first = self.epoch_begins(netuid, target, committed_in, at.block()).await?;
-        // The epoch begins with the next block: nothing could be revealed yet.
-        let Some(first) = first else { return Ok(receipt.clone()) };
-        let beyond = Epoch(target.0.saturating_add(1));
-        let end = self.epoch_begins(netuid, beyond, committed_in, at.block()).await?;
-        let last = end.map_or(at.number, |end| end.0.saturating_sub(1));
-        for block in first.0..=last {
-            let at = self.client.at(self.client.tip_at(Block(block)).await?).await?;
-            if at.revealed(index, &hotkey).await? {
-                return Ok(receipt.enter(at.block(), Stage::Revealed { block: at.block() }));
-            }
-        }
-        if self.is_forgotten(committed_in).await? && self.compare(&at, receipt).await?.is_some_and(|row| row.is_same) {
-            return Ok(receipt.enter(at.block(), Stage::Revealed { block: at.block() }));
-        }
-        let why = if now > target {
-            format!(
-                "epoch {target} passed and the commitment of block {committed_in} was not revealed: round {round} \
-                     of the beacon did not reach the chain, or the chain refused the weights"
-            )
-        } else {
-            format!(
-                "the chain dropped the commitment of block {committed_in} in epoch {target}: it could not be opened, \
-                     or a check of the weights failed"
-            )
-        };
-        Ok(missed(receipt, at.block(), why))
-    }
-
-    /// The first block in `(after, last]` that belongs to `epoch` or a later one. Blocks whose state the node no longer
-    /// keeps count as earlier.
-    async fn epoch_begins(
-        &self,
-        netuid: Netuid,
-        epoch: Epoch,
-        after: Block,
-        last: Block,
-    ) -> Result<Option<Block>, ChainError> {
-        let (mut before, mut reached) = (after.0, last.0.saturating_add(1));
-        while reached.saturating_sub(before) > 1 {
-            let middle = before + (reached - before) / 2;
-            if self.is_in(netuid, epoch, Block(middle)).await? {
-                reached = middle;
-            } else {
-                before = middle;
-            }
-        }
-        Ok((reached <= last.0).then_some(Block(reached)))
-    }
-
-    /// Whether the node keeps no state of a block, so that events since then can't be had: what the chain holds now is
-    /// all there is to go by.
-    async fn is_forgotten(&self, block: Block) -> Result<bool, ChainError> {
-        match self.client.at(self.client.tip_at(block).await?).await {
-            Ok(_) => Ok(false),
-            Err(ChainError::Node { .. }) => Ok(true),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Whether a block belongs to `epoch` or a later one, by what the block before it shows.
-    async fn is_in(&self, netuid: Netuid, epoch: Epoch, block: Block) -> Result<bool, ChainError> {
-        let parent = self.client.tip_at(Block(block.0.saturating_sub(1))).await?;
-        match self.client.at(parent).await {
-            Ok(at) => Ok(at.epoch_clock(netuid).await?.epoch_at(block, netuid) >= epoch),
-            Err(ChainError::Node { .. }) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(self.fate(receipt, &at, epoch, None).await?.of(receipt, &at))
     }
 
     /// By hash: signs the reveal when the next block is of the very epoch that takes it, and sends nothing yet.
@@ -205,18 +150,19 @@ impl SubtensorWeightSetter {
         let intent = &receipt.intent;
         let netuid = intent.netuid;
         let at = self.client.at(heads.finalized).await?;
-        let best = self.client.at(heads.best).await?;
-        let (clock, ahead, period) =
-            tokio::try_join!(at.epoch_clock(netuid), best.epoch_clock(netuid), best.reveal_period(netuid))?;
-        let target = Epoch(epoch.0.saturating_add(period));
-        if clock.epoch_at(Block(at.number.saturating_add(1)), netuid) > target {
-            return Ok(missed(
-                receipt,
-                at.block(),
-                format!("epoch {target} passed before the commitment was revealed"),
-            ));
+        let hash = self.hash(receipt, salt);
+        let fate = self.fate(receipt, &at, epoch, Some(hash)).await?;
+        if !matches!(fate, Fate::Waits) {
+            return Ok(fate.of(receipt, &at));
         }
-        if !is_alone || ahead.epoch_at(Block(best.number.saturating_add(1)), netuid) != target {
+        let best = self.client.at(heads.best).await?;
+        let hotkey = self.signer.hotkey();
+        let index = storage_index(netuid, intent.mechanism);
+        let (clock, period, waiting) =
+            tokio::try_join!(best.epoch_clock(netuid), best.reveal_period(netuid), best.hashed(index, &hotkey))?;
+        let now = clock.epoch_at(Block(best.number.saturating_add(1)), netuid);
+        let is_due = now == Epoch(epoch.0.saturating_add(period)) && waiting.iter().any(|one| one.hash == hash);
+        if !(is_alone && is_due) {
             return Ok(receipt.clone());
         }
         let (uids, values) = columns(&receipt.vector);
@@ -229,7 +175,7 @@ impl SubtensorWeightSetter {
             ("version_key", number(intent.version_key)),
         ];
         let call = subtensor("reveal_mechanism_weights", arguments);
-        let nonce = best.account(&self.signer.hotkey()).await?.nonce;
+        let nonce = best.account(&hotkey).await?.nonce;
         let tempo = match clock {
             EpochClock::Stateful(schedule) => schedule.tempo,
             EpochClock::ClosedForm { tempo } => tempo,
@@ -262,20 +208,144 @@ impl SubtensorWeightSetter {
             });
         }
         let at = self.client.at(heads.finalized).await?;
-        if at.number.saturating_add(1) >= reveal.expires.0 {
-            let why = format!("no block before {} took the reveal", reveal.expires);
-            return Ok(missed(receipt, at.block(), why));
-        }
-        if at.account(&self.signer.hotkey()).await?.nonce > reveal.nonce {
-            let why =
-                format!("another extrinsic of the hotkey used nonce {}, which the reveal was signed for", reveal.nonce);
-            return Ok(missed(receipt, at.block(), why));
+        let lost = if at.number.saturating_add(1) >= reveal.expires.0 {
+            Some(format!("no block before {} took the reveal", reveal.expires))
+        } else if at.account(&self.signer.hotkey()).await?.nonce > reveal.nonce {
+            Some(format!("another extrinsic of the hotkey used nonce {}, as the reveal would", reveal.nonce))
+        } else {
+            None
+        };
+        if let Some(why) = lost {
+            return Ok(Fate::Lost(why).of(receipt, &at));
         }
         match self.client.send(reveal.signed).await {
             Ok(()) => Ok(receipt.clone()),
             // Whether it is in a block all the same, or never will be, is for the chain to show.
             Err(ChainError::Rejected(rejection)) => Err(WeightsError::NotYet { rejection, wait: at.block_time()? }),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What became of a commitment by a final block.
+    async fn fate(
+        &self,
+        receipt: &Receipt,
+        at: &AtBlock,
+        epoch: Epoch,
+        hash: Option<[u8; 32]>,
+    ) -> Result<Fate, WeightsError> {
+        let netuid = receipt.intent.netuid;
+        let index = storage_index(netuid, receipt.intent.mechanism);
+        let (clock, period) = tokio::try_join!(at.epoch_clock(netuid), at.reveal_period(netuid))?;
+        let target = Epoch(epoch.0.saturating_add(period));
+        let now = clock.epoch_at(Block(at.number.saturating_add(1)), netuid);
+        if now < target {
+            return Ok(Fate::Waits);
+        }
+        let filed = Filed { receipt, index, epoch, block: included(receipt)?, hash };
+        if now == target && self.waits(&filed, at).await? {
+            return Ok(Fate::Waits);
+        }
+        let first = self.epoch_begins(netuid, target, filed.block, at.block()).await?;
+        // It begins with the next block.
+        let Some(first) = first else { return Ok(Fate::Waits) };
+        let beyond = Epoch(target.0.saturating_add(1));
+        let end = self.epoch_begins(netuid, beyond, filed.block, at.block()).await?;
+        let last = end.map_or(at.number, |end| end.0.saturating_sub(1));
+        Ok(match self.opened_in(&filed, at, first, Block(last)).await? {
+            Some(block) => Fate::Opened(block),
+            None if now > target => Fate::Lost(format!(
+                "the commitment of block {} was not revealed in epoch {target}, which is over",
+                filed.block
+            )),
+            None => Fate::Lost(format!(
+                "the chain dropped the commitment of block {} in epoch {target}: it does not open, or its weights no \
+                 longer pass the chain's checks",
+                filed.block
+            )),
+        })
+    }
+
+    /// Whether the chain still holds it.
+    async fn waits(&self, filed: &Filed<'_>, at: &AtBlock) -> Result<bool, ChainError> {
+        let hotkey = self.signer.hotkey();
+        Ok(match filed.hash {
+            Some(hash) => at.hashed(filed.index, &hotkey).await?.iter().any(|one| one.hash == hash),
+            None => {
+                let waiting = at.timelocked(filed.index, filed.epoch).await?;
+                waiting.iter().any(|one| one.hotkey == hotkey && one.block == filed.block)
+            }
+        })
+    }
+
+    /// The block in which it was opened, by the chain's events. Where the node has forgotten them, the weights at the
+    /// final block are all there is to go by.
+    async fn opened_in(
+        &self,
+        filed: &Filed<'_>,
+        at: &AtBlock,
+        first: Block,
+        last: Block,
+    ) -> Result<Option<Block>, WeightsError> {
+        for block in first.0..=last.0 {
+            let there = self.client.at(self.client.tip_at(Block(block)).await?).await?;
+            if there.revealed(filed.index, &self.signer.hotkey(), filed.hash).await? {
+                return Ok(Some(Block(block)));
+            }
+        }
+        match self.client.at(self.client.tip_at(filed.block).await?).await {
+            Err(ChainError::Node { .. }) => {
+                let row = self.compare(at, filed.receipt).await?;
+                Ok(row.filter(|row| row.is_same).map(|_| at.block()))
+            }
+            Err(error) => Err(error.into()),
+            Ok(_) => Ok(None),
+        }
+    }
+
+    /// The first block in `(after, last]` that belongs to `epoch` or a later one. Blocks whose state the node no longer
+    /// keeps count as earlier.
+    async fn epoch_begins(
+        &self,
+        netuid: Netuid,
+        epoch: Epoch,
+        after: Block,
+        last: Block,
+    ) -> Result<Option<Block>, ChainError> {
+        let (mut before, mut reached) = (after.0, last.0.saturating_add(1));
+        while reached.saturating_sub(before) > 1 {
+            let middle = before + (reached - before) / 2;
+            if self.is_in(netuid, epoch, Block(middle)).await? {
+                reached = middle;
+            } else {
+                before = middle;
+            }
+        }
+        Ok((reached <= last.0).then_some(Block(reached)))
+    }
+
+    /// Whether a block belongs to `epoch` or a later one, by what the block before it shows.
+    async fn is_in(&self, netuid: Netuid, epoch: Epoch, block: Block) -> Result<bool, ChainError> {
+        let parent = self.client.tip_at(Block(block.0.saturating_sub(1))).await?;
+        match self.client.at(parent).await {
+            Ok(at) => Ok(at.epoch_clock(netuid).await?.epoch_at(block, netuid) >= epoch),
+            Err(ChainError::Node { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Fate {
+    /// The receipt with what became of its commitment.
+    fn of(self, receipt: &Receipt, at: &AtBlock) -> Receipt {
+        match self {
+            Self::Waits => receipt.clone(),
+            Self::Opened(block) => receipt.enter(at.block(), Stage::Revealed { block }),
+            Self::Lost(why) => {
+                let mut next = receipt.enter(at.block(), Stage::RevealMissed);
+                next.alarms.push(why);
+                next
+            }
         }
     }
 }
@@ -287,10 +357,4 @@ fn included(receipt: &Receipt) -> Result<Block, WeightsError> {
         _ => None,
     });
     blocks.next().ok_or_else(|| WeightsError::Receipt("its history has no final block".into()))
-}
-
-fn missed(receipt: &Receipt, at: Block, why: String) -> Receipt {
-    let mut next = receipt.enter(at, Stage::RevealMissed);
-    next.alarms.push(why);
-    next
 }
