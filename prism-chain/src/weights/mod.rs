@@ -9,6 +9,7 @@ mod preflight;
 pub mod quantize;
 mod row;
 mod setter;
+mod shares;
 
 pub use commit::{COMMIT_VERSION, WeightsTlockPayload, commit_hash, reveal_round};
 pub use dry_run::DryRunSetter;
@@ -17,3 +18,4 @@ pub use error::WeightsError;
 pub use pending::TimelockedCommit;
 pub use row::{RowWeight, WeightsRow};
 pub use setter::{CommitScheme, SetterConfig, SubtensorWeightSetter};
+pub use shares::Shares;
