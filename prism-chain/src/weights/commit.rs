@@ -132,7 +132,7 @@ mod tests {
     fn the_round_is_the_one_that_is_out_three_blocks_after_the_reveal() {
         let round = |reveal, head, millis| {
             let block_time = Duration::from_secs(12);
-            reveal_round(&QUICKNET, 1_692_803_367_000 + millis, Block(head), Block(reveal), block_time)
+            reveal_round(&QUICKNET, 1_692_803_367_000_u64 + millis, Block(head), Block(reveal), block_time)
         };
         assert_eq!(round(1360, 1100, 0), 263 * 4);
         assert_eq!(round(1360, 1100, 2_999), 263 * 4);

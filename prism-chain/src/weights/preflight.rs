@@ -45,8 +45,6 @@ pub(crate) struct CommitRules {
     pub(crate) scheme: CommitScheme,
     /// The version of timelocked commitments that the chain takes.
     pub(crate) version: u16,
-    /// Epochs between commitment and reveal.
-    pub(crate) period: u64,
     /// The epoch of the next block, which the commitment would be in.
     pub(crate) epoch: Epoch,
     /// The block in which it would be revealed; none when no epoch comes.
@@ -76,7 +74,7 @@ impl CommitRules {
             CommitScheme::Hash => best.hashed(index, hotkey).await?.len(),
         };
         let reveal = clock.first_block_of(Epoch(epoch.0.saturating_add(period)), best.block(), netuid);
-        Ok(Self { scheme, version, period, epoch, reveal, unrevealed })
+        Ok(Self { scheme, version, epoch, reveal, unrevealed })
     }
 }
 
