@@ -1,8 +1,7 @@
 //! Whole paths of committed weights on a development chain.
 use super::{tests::*, *};
 use crate::{
-    client::ChainConfig,
-    devnet::{CommittedWeights, Devnet, DevnetConfig, Hyperparameter},
+    devnet::{CommittedWeights, DevnetConfig, Hyperparameter},
     timelock::QUICKNET,
 };
 use prism_core::{Epoch, Error, Kind, Retry, Uid};
