@@ -11,7 +11,8 @@ use crate::{
 };
 use async_trait::async_trait;
 use prism_core::{
-    Block, Digest, Error, Evidence, Fault, Finite, Hotkey, Kind, Receipt, ScoreCard, SubmissionId, Uid, WeightIntent,
+    Block, Digest, Epoch, Error, Evidence, Fault, Finite, Hotkey, Kind, Receipt, ScoreCard, SubmissionId, Uid,
+    WeightIntent,
     artifacts::ArtifactsExt,
     evidence::Audit,
     plan::{RunRole, Subject},
