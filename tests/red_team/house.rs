@@ -16,10 +16,9 @@ use prism_eval::{
     bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
-    recipe::Recipe,
-    score::{PrismScorer, recipe_run, tuned_reference},
+    score::{PrismScorer, tuned_reference},
 };
 use std::{
     collections::BTreeMap,
@@ -39,6 +38,10 @@ pub(crate) struct House {
     runs: Mutex<BTreeMap<TaskId, Evidence>>,
     _folder: tempfile::TempDir,
 }
+
+/// The grid of the official policy, one step higher: runs as short as these need higher rates.
+const GRID: [f64; 3] = [3.0, 10.0, 30.0];
+const CLIMB: [f64; 3] = [100.0, 300.0, 1000.0];
 
 /// An entrant with all its runs.
 #[derive(Debug)]
@@ -118,22 +121,17 @@ fn part(name: &str) -> GuestPart {
 }
 
 impl House {
-    pub(crate) fn new(rates: &[f64], seeds: u32) -> Self {
+    pub(crate) async fn new(tuned: bool, seeds: u32) -> Self {
         let mut policy = policy();
-        policy.plan.rates = rates.iter().map(|rate| finite(*rate)).collect();
+        if tuned {
+            policy.plan.rates = GRID.map(finite).to_vec();
+            policy.plan.climb = CLIMB.map(finite).to_vec();
+        }
         policy.plan.repeats = seeds - 1;
         let corpus = stand_in().unwrap();
         let artifacts = Arc::new(MemoryArtifacts::new());
-        let keep = |recipe: &Recipe| futures_block(artifacts.keep_bytes(&recipe.canonical_bytes()));
-        let reference = |rate: &Finite| {
-            let recipe = at_rate(&Recipe::reference(), *rate).unwrap();
-            ReferenceRecipe { rate: *rate, recipe: keep(&recipe) }
-        };
-        let cohort = Cohort {
-            seed: Seed::of("test", &[b"red team"]),
-            data: corpus.data_ref(),
-            references: policy.plan.rates.iter().map(reference).collect(),
-        };
+        let seed = Seed::of("test", &[b"red team"]);
+        let cohort = Cohort::new(seed, corpus.data_ref(), &policy.plan, &*artifacts).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let settings = ground::settings(folder.path(), 2);
         let trainer = GuestTrainer::new(ground::sandbox(folder.path()), corpus, settings).unwrap();
@@ -190,17 +188,13 @@ impl House {
     async fn measure(&self, entrant: &Entrant) -> Measured {
         let plan = &self.policy.plan;
         let mut runs = Vec::new();
-        for task in plan_of_runs(plan, &self.cohort, entrant).unwrap() {
-            runs.push(self.run(&task).await);
-        }
-        let counting: Vec<TrainTask> = match entrant.training {
-            Some(_) => {
-                [tuned_reference(&runs), recipe_run(&runs)].into_iter().flatten().map(|r| r.task.clone()).collect()
+        let mut tasks = plan_of_runs(plan, &self.cohort, entrant).unwrap();
+        while !tasks.is_empty() {
+            for task in &tasks {
+                runs.push(self.run(task).await);
             }
-            None => tuned_reference(&runs).into_iter().map(|run| run.task.clone()).collect(),
-        };
-        for task in counting.iter().flat_map(|task| plan_of_repeats(plan, task)) {
-            runs.push(self.run(&task).await);
+            // The honest bundle's further work is done with hooks: see `baseline`.
+            tasks = plan_further(plan, &self.cohort, entrant, false, &runs).unwrap();
         }
         Measured { kind: entrant.kind, runs }
     }
@@ -238,18 +232,9 @@ impl Measured {
     }
 }
 
-fn futures_block<T>(future: impl Future<Output = prism_core::Result<T>>) -> T {
-    // Memory answers at once.
-    let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-        std::task::Poll::Ready(value) => value.unwrap(),
-        std::task::Poll::Pending => unreachable!("artifacts in memory wait for nothing"),
-    }
-}
-
 impl Attack {
-    /// The rates of the grid it is measured under.
-    pub(crate) fn rates(&self) -> &'static [f64] {
-        if self.part == Part::Tuned { &[1.0, 3.0, 10.0] } else { &[10.0] }
+    /// Whether the reference recipe is tuned for it, or runs at the one rate that suits the honest bundle.
+    pub(crate) fn is_tuned(&self) -> bool {
+        self.part == Part::Tuned
     }
 }
