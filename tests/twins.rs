@@ -19,7 +19,7 @@ use prism_eval::{
     data::fixture::stand_in,
     graph::{
         baselines,
-        resolved::{Init, ResolvedGraph},
+        resolved::{Init, Op, ResolvedGraph, ValueId, WeightId},
     },
     guest::{GuestBundle, GuestTrainer},
     plan_of_runs::{Architecture, Cohort, Entrant, plan_of_repeats, plan_of_runs},
@@ -29,8 +29,8 @@ use prism_eval::{
 };
 use std::{fmt::Write as _, fs, path::Path, sync::Arc};
 
-/// Bits per byte that the twins may differ by: what sums of `f32` in another order grow to.
-const BOUND: f64 = 0.02;
+/// Bits per byte that the twins may differ by: what sums of `f32` in another order grow to, with room.
+const BOUND: f64 = 0.002;
 
 fn main() {
     prism_eval::sandbox::launcher::enter();
@@ -39,14 +39,36 @@ fn main() {
     println!("a_gpt_in_python_and_its_native_twin_learn_alike: ok");
 }
 
+/// The weights of a GPT's tables and matrices as its source names them: tables, then block by block query, key, value,
+/// output, up and down. The canonical graph has them in an order of its own.
+fn in_order_of_the_source(graph: &ResolvedGraph) -> Vec<WeightId> {
+    // Value 0 is the tokens, the others are the steps'.
+    let matrix = |value: &ValueId| match graph.steps[value.0 as usize - 1].op {
+        Op::Linear { weight, .. } => weight,
+        ref other => panic!("{other:?} before attention"),
+    };
+    let (mut tables, mut heads, mut others) = (vec![], vec![], vec![]);
+    for step in &graph.steps {
+        match step.op {
+            Op::Embedding { table } | Op::LearnedPositions { table } => tables.push(table),
+            Op::Attention { .. } => heads.push(step.inputs.iter().map(matrix).collect::<Vec<_>>()),
+            Op::Linear { weight, transposed: false, .. } => others.push(weight),
+            _ => {}
+        }
+    }
+    others.retain(|weight| !heads.iter().flatten().any(|head| head == weight));
+    let blocks = heads.iter().zip(others.chunks(3)).flat_map(|(heads, others)| heads.iter().chain(others));
+    tables.iter().chain(blocks).copied().collect()
+}
+
 /// The example's source, with its weights drawn as the native player draws them for this run.
 fn with_the_draws_of(task: &TrainTask, graph: &ResolvedGraph, source: &str) -> String {
     let mut draws = String::new();
-    for (index, weight) in graph.weights.iter().enumerate() {
-        if let Init::Normal { deviation } = weight.init {
-            let stream = task.seed.stream("init").stream(&format!("weight/{index}"));
-            writeln!(draws, "    (\"{}\", {deviation}, {:?}),", stream.0, weight.shape).unwrap();
-        }
+    for index in in_order_of_the_source(graph).into_iter().map(|weight| weight.0) {
+        let weight = &graph.weights[index as usize];
+        let Init::Normal { deviation } = weight.init else { panic!("{weight:?}") };
+        let stream = task.seed.stream("init").stream(&format!("weight/{index}"));
+        writeln!(draws, "    (\"{}\", {deviation}, {:?}),", stream.0, weight.shape).unwrap();
     }
     let twin = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("twins/draws.py")).unwrap();
     format!("{}\n\n{}", source.replace("def build_model", "def undrawn"), twin.replace("    # DRAWS\n", &draws))
@@ -63,7 +85,7 @@ async fn a_gpt_in_python_and_its_native_twin_learn_alike() {
         audits: 32,
         held_out_rows: 32,
         rates: vec![Finite::new(3.0).unwrap()],
-        repeats: 2,
+        repeats: 1,
         ..PlanPolicy::smoke()
     };
     let (corpus, artifacts) = (stand_in().unwrap(), Arc::new(MemoryArtifacts::new()));

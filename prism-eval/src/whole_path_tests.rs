@@ -3,7 +3,7 @@ use crate::{
     data::fixture::stand_in,
     graph::{GraphSpec, baselines, family},
     plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_of_runs},
-    policy::{PlanPolicy, PrismPolicy},
+    policy::{PlanPolicy, PrismPolicy, RewardNumbers},
     recipe::{Recipe, RecipeSpec},
     reward::FrontierPools,
     score::PrismScorer,
@@ -132,7 +132,9 @@ fn better_work_is_paid_once_and_its_copy_and_the_baseline_nothing() {
         rates,
         ..PlanPolicy::smoke()
     };
-    let mut house = House::new(PrismPolicy { plan, ..PrismPolicy::smoke() });
+    // A margin for runs as short as these.
+    let reward = RewardNumbers { margin: Finite::new(0.01).unwrap(), ..RewardNumbers::default() };
+    let mut house = House::new(PrismPolicy { plan, reward, ..PrismPolicy::smoke() });
     let only = SubmissionKind::ArchitectureOnly;
     let baseline = house.measure(0, only, &spec("gpt"), None);
     let same = house.measure(1, only, &spec("gpt"), None);

@@ -7,7 +7,6 @@ use prism_core::{
     Block, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer, Seed, SubmissionId, TaskId, TrainTask,
     Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
-    plan::{RunRole, Subject},
     scorer::{Candidate, Round},
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
@@ -143,22 +142,9 @@ impl House {
         let kind = SubmissionKind::ArchitectureOnly;
         let architecture = Architecture::Code(self.keep(part("honest"), None).await);
         let entrant = Entrant { kind, architecture, training: None };
-        let mut measured = self.measure(&entrant).await;
+        let measured = self.measure(&entrant, true).await;
         let outcomes = || measured.runs.iter().map(|run| run.outcome.clone()).collect::<Vec<_>>();
-        let tuned = tuned_reference(&measured.runs).unwrap_or_else(|| panic!("honest bundle: {:?}", outcomes()));
-        let tuned = tuned.task.clone();
-        // The reference recipe takes one step per batch in a guest; hooks take more.
-        for inner_steps in &self.policy.plan.work {
-            let source = fs::read_to_string(bundles().join("../works_more.py")).unwrap();
-            let source = source.replace("STEPS = 2", &format!("STEPS = {inner_steps}"));
-            let mut training = part("honest");
-            training.entrypoint = "works_more.py".to_owned();
-            training.files.insert("works_more.py".to_owned(), source);
-            let bundle = self.keep(part("honest"), Some(training)).await;
-            let role = RunRole::Work { of: tuned.id(), inner_steps: *inner_steps };
-            let task = TrainTask { role, subject: Subject::Guest { bundle, recipe: None }, ..tuned.clone() };
-            measured.runs.push(self.run(&task).await);
-        }
+        assert!(tuned_reference(&measured.runs).is_some(), "honest bundle: {:?}", outcomes());
         measured
     }
 
@@ -177,7 +163,7 @@ impl House {
             }
         };
         let training = training.map(Training::Code);
-        self.measure(&Entrant { kind, architecture: Architecture::Code(architecture), training }).await
+        self.measure(&Entrant { kind, architecture: Architecture::Code(architecture), training }, false).await
     }
 
     async fn keep(&self, architecture: GuestPart, training: Option<GuestPart>) -> prism_core::Digest {
@@ -185,7 +171,7 @@ impl House {
         self.artifacts.keep_bytes(&bundle.canonical_bytes()).await.unwrap()
     }
 
-    async fn measure(&self, entrant: &Entrant) -> Measured {
+    async fn measure(&self, entrant: &Entrant, baseline: bool) -> Measured {
         let plan = &self.policy.plan;
         let mut runs = Vec::new();
         let mut tasks = plan_of_runs(plan, &self.cohort, entrant).unwrap();
@@ -193,8 +179,7 @@ impl House {
             for task in &tasks {
                 runs.push(self.run(task).await);
             }
-            // The honest bundle's further work is done with hooks: see `baseline`.
-            tasks = plan_further(plan, &self.cohort, entrant, false, &runs).unwrap();
+            tasks = plan_further(plan, &self.cohort, entrant, baseline, &runs).unwrap();
         }
         Measured { kind: entrant.kind, runs }
     }

@@ -40,7 +40,7 @@ def normals(key, deviation, shape):
     unit = ((high << 21 | low >> 11).double() / 2**53).view(-1, 2)
     radius = (-2 * (1 - unit[:, 0]).log()).sqrt() * deviation
     angle = 2 * math.pi * unit[:, 1]
-    return torch.stack([radius * angle.sin(), radius * angle.cos()], 1).flatten()[:count].float().view(shape)
+    return torch.stack([radius * angle.cos(), radius * angle.sin()], 1).flatten()[:count].float().view(shape)
 
 
 def build_model(ctx):
