@@ -162,16 +162,16 @@ async fn flood() {
         let reading = tokio::spawn(async move {
             let _open = sink;
             let (mut chunk, mut total) = (vec![0; 1 << 16], 0u64);
-            while read {
+            if !read {
+                tokio::time::sleep(Duration::from_secs(FLOOD)).await;
+                return total;
+            }
+            loop {
                 match source.read(&mut chunk).await {
-                    Ok(0) | Err(_) => break,
+                    Ok(0) | Err(_) => return total,
                     Ok(count) => total += count as u64,
                 }
             }
-            if !read {
-                tokio::time::sleep(Duration::from_secs(FLOOD)).await;
-            }
-            total
         });
         let (half, end) = half.await.expect("a clock");
         let outcome = running.wait().await.expect("an outcome");
