@@ -36,4 +36,4 @@ pub use client::{ChainClient, ChainConfig};
 pub use error::ChainError;
 pub use signer::{Keypair, Signer};
 pub use view::SubtensorView;
-pub use weights::{DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};
+pub use weights::{CommitScheme, DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};
