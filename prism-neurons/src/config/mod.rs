@@ -91,11 +91,13 @@ impl Default for HttpConfig {
 pub struct DataConfig {
     /// The folder of the database and the artifacts.
     pub folder: PathBuf,
+    /// The folder of the text that models learn from, as `prism data prepare` makes it.
+    pub dataset: Option<PathBuf>,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("prism-data") }
+        Self { folder: PathBuf::from("prism-data"), dataset: None }
     }
 }
 

@@ -7,6 +7,7 @@
 mod chart;
 mod check;
 mod config;
+mod data;
 mod demo;
 mod eval;
 mod progress;
@@ -45,6 +46,8 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Make or check the dataset that a validator measures on.
+    Data(data::Data),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Print the configuration in force.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Data(data) => data.run().await,
             Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
