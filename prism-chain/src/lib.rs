@@ -8,6 +8,7 @@
 //! | [`view`] | [`SubtensorView`]: the chain as a validator's loop reads it |
 //! | [`weights`] | [`SubtensorWeightSetter`]: conform, check, sign, send, and show that they landed |
 //! | [`signer`] | keys |
+//! | [`timelock`] | bytes that open with a beacon's round |
 //! | [`request`] | signed HTTP requests |
 //! | [`devnet`] | a development chain in this process |
 //!
@@ -26,6 +27,7 @@ pub mod rejection;
 pub mod request;
 mod runtime;
 pub mod signer;
+pub mod timelock;
 mod transport;
 pub mod view;
 pub mod weights;
@@ -34,4 +36,4 @@ pub use client::{ChainClient, ChainConfig};
 pub use error::ChainError;
 pub use signer::{Keypair, Signer};
 pub use view::SubtensorView;
-pub use weights::{DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};
+pub use weights::{CommitScheme, DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};

@@ -15,6 +15,7 @@ mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use prism_core::{Error, Kind};
@@ -48,6 +49,8 @@ enum Command {
     Validator(validator::Validator),
     /// Make or check the dataset that a validator measures on.
     Data(data::Data),
+    /// Set weights by hand, or read what a hotkey has set.
+    Weights(weights::Weights),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Print the configuration in force.
@@ -79,6 +82,7 @@ fn main() -> ExitCode {
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Data(data) => data.run().await,
+            Command::Weights(weights) => weights.run().await,
             Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
