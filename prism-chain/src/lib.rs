@@ -7,7 +7,10 @@
 //! | [`metagraph`], [`epoch`] | who is on a subnet, its rules and its epochs, at one block |
 //! | [`view`] | [`SubtensorView`]: the chain as a validator's loop reads it |
 //! | [`weights`] | [`SubtensorWeightSetter`]: conform, check, sign, send, and show that they landed |
+//! | [`commitments`] | what hotkeys put on the chain for all to read, also as a source of submissions |
+//! | [`registration`], [`axon`], [`identity`] | the rest of a neuron's dealings |
 //! | [`signer`] | keys |
+//! | [`wallet`] | keys on disk, as the official wallet keeps them |
 //! | [`request`] | signed HTTP requests |
 //! | [`devnet`] | a development chain in this process |
 //!
@@ -15,19 +18,25 @@
 //! between runtimes, names hardly do.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod axon;
 pub mod client;
+// pub mod commitments;
 pub mod devnet;
 pub mod epoch;
 mod error;
 mod extrinsic;
+pub mod identity;
+#[cfg(test)]
+mod landing;
 pub mod metagraph;
-mod registration;
+pub mod registration;
 pub mod rejection;
 pub mod request;
 mod runtime;
 pub mod signer;
 mod transport;
 pub mod view;
+pub mod wallet;
 pub mod weights;
 
 pub use client::{ChainClient, ChainConfig};

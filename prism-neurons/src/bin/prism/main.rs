@@ -9,11 +9,13 @@ mod check;
 mod config;
 mod demo;
 mod eval;
+mod key;
 mod progress;
 mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod wallet;
 
 use clap::{Parser, Subcommand};
 use prism_core::{Error, Kind};
@@ -47,6 +49,8 @@ enum Command {
     Validator(validator::Validator),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
+    /// Make, list, show and use the keys of wallets.
+    Wallet(wallet::Wallet),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Runtime(runtime) => runtime.run().await,
+            Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),
         }
     });
