@@ -5,6 +5,8 @@
 //! |---|---|
 //! | [`client`] | [`ChainClient`]: one websocket that mends itself, with a deadline on every call |
 //! | [`metagraph`], [`epoch`] | who is on a subnet, its rules and its epochs, at one block |
+//! | [`doctor`] | what is used against the runtime as it is, and what keeps a hotkey from setting weights |
+//! | [`dispatch`], [`rejection`] | what the chain says when it refuses, and what to do about it |
 //! | [`view`] | [`SubtensorView`]: the chain as a validator's loop reads it |
 //! | [`weights`] | [`SubtensorWeightSetter`]: conform, check, sign, send, and show that they landed |
 //! | [`signer`] | keys |
@@ -17,21 +19,29 @@
 
 pub mod client;
 pub mod devnet;
+pub mod dispatch;
+pub mod doctor;
 pub mod epoch;
 mod error;
 mod extrinsic;
+mod fee;
+mod hyperparameters;
 pub mod metagraph;
+mod record;
 mod registration;
 pub mod rejection;
 pub mod request;
 mod runtime;
 pub mod signer;
+mod state;
 mod transport;
 pub mod view;
 pub mod weights;
 
 pub use client::{ChainClient, ChainConfig};
+pub use dispatch::DispatchError;
 pub use error::ChainError;
+pub use runtime::Runtime;
 pub use signer::{Keypair, Signer};
 pub use view::SubtensorView;
 pub use weights::{DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};
