@@ -10,6 +10,7 @@
 //! | [`view`] | [`SubtensorView`]: the chain as a validator's loop reads it |
 //! | [`weights`] | [`SubtensorWeightSetter`]: conform, check, sign, send, and show that they landed |
 //! | [`signer`] | keys |
+//! | [`timelock`] | bytes that open with a beacon's round |
 //! | [`request`] | signed HTTP requests |
 //! | [`devnet`] | a development chain in this process |
 //!
@@ -34,6 +35,7 @@ pub mod request;
 mod runtime;
 pub mod signer;
 mod state;
+pub mod timelock;
 mod transport;
 pub mod view;
 pub mod weights;
@@ -44,4 +46,4 @@ pub use error::ChainError;
 pub use runtime::Runtime;
 pub use signer::{Keypair, Signer};
 pub use view::SubtensorView;
-pub use weights::{DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};
+pub use weights::{CommitScheme, DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};

@@ -8,6 +8,7 @@ use codec::Encode;
 use sp_crypto_hashing::blake2_256;
 use tokio::sync::broadcast;
 
+use super::beacon::DevnetBeacon;
 use super::block::{Block, Header, hex, slot_log};
 use super::config::{BlockClock, DevnetConfig};
 use super::dispatch::{DispatchClass, DispatchEventInfo, Execution, Pays, Weight};
@@ -17,11 +18,12 @@ use super::extrinsic::{
 use super::ledger::Ledger;
 use super::metadata::Metadata;
 use super::pallets::system::{EventRecord, Phase};
-use super::pallets::{aura, subtensor, system, timestamp};
+use super::pallets::{aura, commitments, drand, subtensor, system, timestamp};
 use super::pool::{Pending, Pool, PoolError, TransactionStatus, Watcher};
 use super::primitives::{AccountId32, H256, NetUid};
 use super::runtime::{self, RuntimeCall, RuntimeEvent, RuntimeVersion};
 use super::state::{At, Read, State};
+use super::view::View;
 
 /// Signed extrinsics a block takes.
 const MAX_EXTRINSICS_PER_BLOCK: usize = 1024;
@@ -46,6 +48,7 @@ pub(super) struct Chain {
     version: RuntimeVersion,
     metadata: Metadata,
     subnets: Vec<NetUid>,
+    beacon: DevnetBeacon,
     state: State,
     /// Retained blocks, oldest first, the head last.
     blocks: VecDeque<Arc<Block>>,
@@ -68,7 +71,11 @@ impl Chain {
         let slot_millis = u64::try_from(config.slot.as_millis()).unwrap_or(u64::MAX);
         let mut state = State::default();
         system::initialize(&mut state, 0, H256::zero());
-        timestamp::NOW.put(&mut state, (), &Self::time(config.clock, config.slot, 0, 0));
+        let now = Self::time(config.clock, config.slot, 0, 0);
+        timestamp::NOW.put(&mut state, (), &now);
+        let beacon = DevnetBeacon::new(&config.beacon);
+        drand::BEACON_CONFIG.put(&mut state, (), &beacon.configuration());
+        beacon.initialize(&mut state, now);
         genesis(&mut Execution::new(&mut state, 0, 0));
         let header = Header {
             parent: H256::zero(),
@@ -86,6 +93,7 @@ impl Chain {
             metadata: Metadata::new(&version, slot_millis),
             version,
             subnets,
+            beacon,
             state,
             blocks: VecDeque::from([Arc::clone(&genesis)]),
             numbers: HashMap::from([(genesis.hash, 0)]),
@@ -130,9 +138,9 @@ impl Chain {
         let number = self.next_number();
         let mut execution = Execution::new(&mut self.state, number, 0);
         let answer = change(&mut execution);
-        let (events, landed) = (execution.events, execution.landed);
+        let (events, entries) = (execution.events, execution.entries);
         self.open_events.extend(events);
-        self.ledger.extend(landed);
+        self.ledger.extend(entries);
         answer
     }
 
@@ -147,10 +155,14 @@ impl Chain {
         record(&mut events, Phase::Initialization, std::mem::take(&mut self.open_events));
 
         let mut execution = Execution::new(&mut self.state, number, 0);
-        subtensor::block_step(&mut execution, &self.subnets);
-        record(&mut events, Phase::Initialization, execution.events);
+        subtensor::block_step(&mut execution, &self.subnets, &self.beacon);
+        commitments::block_step(&mut execution, &self.beacon);
+        let (deposited, entries) = (execution.events, execution.entries);
+        record(&mut events, Phase::Initialization, deposited);
+        self.ledger.extend(entries);
 
         let mut extrinsics = vec![self.set_time(number, &mut events)];
+        self.store_pulses(&mut events);
         let watchers = self.include_transactions(number, &mut extrinsics, &mut events);
 
         let slot = aura::CURRENT_SLOT.get(&self.state, ());
@@ -184,6 +196,15 @@ impl Chain {
         let success = system::Event::ExtrinsicSuccess { dispatch_info };
         record(events, Phase::ApplyExtrinsic(0), vec![success.into()]);
         extrinsic::encode_inherent(&RuntimeCall::Timestamp(call))
+    }
+
+    /// Takes over what the beacon published until the block's time. On the chain its author brings that in an extrinsic.
+    fn store_pulses(&mut self, events: &mut Vec<EventRecord>) {
+        let now = timestamp::NOW.get(&self.state, ());
+        let rounds = self.beacon.store(&mut self.state, now);
+        if !rounds.is_empty() {
+            record(events, Phase::ApplyExtrinsic(0), vec![drand::Event::NewPulse { rounds }.into()]);
+        }
     }
 
     /// Fills the block from the pool, in order of arrival, each account's transactions in order of nonce. Those that
@@ -249,9 +270,9 @@ impl Chain {
             Err(dispatch_error) => system::Event::ExtrinsicFailed { dispatch_error, dispatch_info: call.info() },
         };
         execution.deposit(outcome);
-        let (deposited, landed) = (execution.events, execution.landed);
+        let (deposited, entries) = (execution.events, execution.entries);
         record(events, Phase::ApplyExtrinsic(index), deposited);
-        self.ledger.extend(landed);
+        self.ledger.extend(entries);
     }
 
     fn append(&mut self, block: &Arc<Block>) {
@@ -382,6 +403,11 @@ impl Chain {
         (self.oldest()..=self.head_number()).contains(&number).then(|| self.state.at(number))
     }
 
+    /// The storage after block `number` as clients read it, if it is retained.
+    pub(super) fn view_at(&self, number: u64) -> Option<View<'_>> {
+        Some(View::new(self.state_at(number)?, &self.beacon))
+    }
+
     /// The state of the block being built.
     pub(super) fn open_state(&self) -> &State {
         &self.state
@@ -393,6 +419,10 @@ impl Chain {
 
     pub(super) fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    pub(super) fn beacon(&self) -> &DevnetBeacon {
+        &self.beacon
     }
 
     pub(super) fn ledger(&self) -> &Ledger {

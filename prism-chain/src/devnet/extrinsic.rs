@@ -311,6 +311,7 @@ impl Signed {
             RuntimeCall::SubtensorModule(call) => call
                 .check(state, now, signer)
                 .map_err(|error| TransactionValidityError::from(InvalidTransaction::Custom(error.pool_code())))?,
+            RuntimeCall::Commitments(_) => {}
             RuntimeCall::System(_) | RuntimeCall::Balances(_) => {
                 // Fees aren't charged here, but an account that can't pay one can't send a call that costs one.
                 if system::ACCOUNT.get(state, (signer.clone(),)).providers == 0 {

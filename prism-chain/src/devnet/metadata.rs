@@ -12,7 +12,7 @@ use frame_metadata::{RuntimeMetadataPrefixed, v14};
 use scale_info::{MetaType, Path, Type, TypeInfo, TypeParameter};
 
 use super::extrinsic::{Era, TransactionValidityError, ValidTransaction};
-use super::pallets::{aura, balances, subtensor, system, timestamp};
+use super::pallets::{aura, balances, commitments, drand, subtensor, system, timestamp};
 use super::primitives::{AccountId32, H256, MultiAddress, MultiSignature, NetUid};
 use super::runtime::{RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion};
 
@@ -158,6 +158,19 @@ fn pallets(version: &RuntimeVersion, slot_millis: u64) -> Vec<PalletMetadata> {
             error: Some(MetaType::new::<subtensor::Error>().into()),
             ..pallet("SubtensorModule", subtensor::PALLET_INDEX)
         },
+        PalletMetadata {
+            storage: Some(commitments::storage()),
+            calls: calls::<commitments::Call>(),
+            event: event::<commitments::Event>(),
+            error: Some(MetaType::new::<commitments::Error>().into()),
+            constants: vec![
+                constant("MaxFields", &commitments::MAX_FIELDS),
+                constant("InitialDeposit", &0_u64),
+                constant("FieldDeposit", &0_u64),
+            ],
+            ..pallet("Commitments", commitments::PALLET_INDEX)
+        },
+        PalletMetadata { storage: Some(drand::storage()), event: event::<drand::Event>(), ..pallet("Drand", 26) },
     ]
 }
 

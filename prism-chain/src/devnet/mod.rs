@@ -2,7 +2,8 @@
 //!
 //! [`Devnet::start`] gives a chain that speaks the JSON-RPC of a node over a websocket on this machine: real SCALE
 //! metadata, signatures that are checked, nonces and eras, blocks with events and storage, the pallets that a neuron
-//! touches with the chain's own checks and error names, epochs, permits and rate limits. A client connects to
+//! touches with the chain's own checks and error names, epochs, permits, rate limits and
+//! commit-reveal with a randomness beacon of its own. A client connects to
 //! [`Devnet::url`] as it would to any node; the handle's other methods are what no client could do: make blocks,
 //! give stake, read the ledger.
 //!
@@ -18,17 +19,18 @@
 //! ```
 //!
 //! What it is not: blocks have one author and no consensus; state and extrinsics roots are commitments, not trie
-//! roots; calls cost no fee; epochs recompute permits and nothing else yet, so emissions stay zero; weights are set
-//! directly, commit-reveal is not there yet.
+//! roots; calls cost no fee; what an epoch pays is told by `Emission` and not added to anybody's stake.
 //!
 //! With [`BlockClock::Simulated`] and [`BlockPace::Manual`] the same calls give the same blocks, hash for hash.
 
+mod beacon;
 mod block;
 mod chain;
 mod config;
 mod dispatch;
 mod error;
 mod extrinsic;
+mod fixed;
 mod genesis;
 mod ledger;
 mod metadata;
@@ -40,6 +42,8 @@ mod runtime;
 mod runtime_api;
 mod state;
 mod storage;
+mod transcode;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -51,12 +55,15 @@ use jsonrpsee::server::ServerHandle;
 use prism_core::{Hotkey, MechanismId, Netuid, Uid};
 use tokio::task::JoinHandle;
 
-pub use config::{BlockClock, BlockPace, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig, SubnetOwner};
+pub use config::{
+    BeaconConfig, BlockClock, BlockPace, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig, SubnetOwner,
+};
 pub use error::DevnetError;
-pub use ledger::LandedWeights;
+pub use ledger::{CommittedWeights, LandedWeights};
 
+use crate::timelock::Beacon;
 use chain::Chain;
-use pallets::{balances, subtensor};
+use pallets::{balances, drand, subtensor};
 use primitives::{AccountId32, AlphaBalance, MechId, NetUid, NetUidStorageIndex};
 
 /// The chain as node, server and handle share it.
@@ -228,7 +235,25 @@ impl Devnet {
     /// the newest 65536.
     #[must_use]
     pub fn ledger(&self) -> Vec<LandedWeights> {
-        lock(&self.chain).ledger().entries()
+        lock(&self.chain).ledger().landed()
+    }
+
+    /// Every commitment to weights that the chain took, in chain order; the newest 65536.
+    #[must_use]
+    pub fn commitments_to_weights(&self) -> Vec<CommittedWeights> {
+        lock(&self.chain).ledger().committed()
+    }
+
+    /// The randomness beacon's parameters: what to encrypt for. The chain has them in `Drand.BeaconConfig`.
+    #[must_use]
+    pub fn beacon(&self) -> Beacon {
+        lock(&self.chain).beacon().parameters()
+    }
+
+    /// The newest round of the beacon that the chain has.
+    #[must_use]
+    pub fn newest_round(&self) -> u64 {
+        drand::LAST_STORED_ROUND.get(lock(&self.chain).open_state(), ())
     }
 
     /// Stops the chain and waits until its server is gone, for at most five seconds: a client that doesn't take its

@@ -97,6 +97,19 @@ impl State {
         }
     }
 
+    /// All present keys that start with `prefix`, the open block's included.
+    pub(super) fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
+        fn under<'a, V>(map: &'a BTreeMap<Vec<u8>, V>, prefix: &'a [u8]) -> impl Iterator<Item = &'a Vec<u8>> {
+            let range = map.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+            range.map(|(key, _)| key).take_while(move |key| key.starts_with(prefix))
+        }
+        let mut keys: Vec<&Vec<u8>> = under(&self.sealed, prefix).chain(under(&self.open, prefix)).collect();
+        keys.extend(self.trial.iter().flat_map(|trial| under(trial, prefix)));
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().filter(|key| self.read(key).is_some()).cloned().collect()
+    }
+
     /// The state as it was after `block`.
     pub(super) fn at(&self, block: u64) -> At<'_> {
         At { state: self, block }
@@ -125,6 +138,11 @@ impl<'a> At<'a> {
         history.iter().rev().find(|(at, _)| *at <= self.block)?.1.as_deref()
     }
 
+    /// As [`Read::read`], for as long as the state is borrowed.
+    pub(super) fn read_for(&self, key: &[u8]) -> Option<&'a [u8]> {
+        self.version(self.state.sealed.get(key)?)
+    }
+
     /// Up to `count` present keys that start with `prefix` and sort after `start`.
     pub(super) fn keys(&self, prefix: &[u8], start: Option<&[u8]>, count: usize) -> Vec<&'a [u8]> {
         let from = match start {
@@ -144,7 +162,7 @@ impl<'a> At<'a> {
 
 impl Read for At<'_> {
     fn read(&self, key: &[u8]) -> Option<&[u8]> {
-        self.version(self.state.sealed.get(key)?)
+        self.read_for(key)
     }
 }
 

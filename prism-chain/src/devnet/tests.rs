@@ -476,6 +476,9 @@ async fn a_configuration_that_contradicts_itself_is_refused_by_name() {
     }
 }
 
+mod commit_reveal;
+mod commitments;
+
 mod garbage {
     //! Requests that no honest client sends.
 

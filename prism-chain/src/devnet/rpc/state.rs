@@ -11,7 +11,7 @@ use crate::devnet::block::hex;
 use crate::devnet::chain::Chain;
 use crate::devnet::runtime::RuntimeVersion;
 use crate::devnet::runtime_api::{self, CallError};
-use crate::devnet::state::{At, Read};
+use crate::devnet::view::View;
 use crate::devnet::{SharedChain, lock};
 
 /// Keys in one page, as nodes allow.
@@ -22,7 +22,7 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         let arguments = Arguments::of(&params)?;
         let key = arguments.bytes(0)?;
         let chain = lock(chain);
-        Ok::<_, ErrorObjectOwned>(state(&chain, &arguments, 1)?.read(&key).map(hex))
+        Ok::<_, ErrorObjectOwned>(view(&chain, &arguments, 1)?.read(&key).map(hex))
     })?;
     module.register_method("state_getKeysPaged", |params, chain, _| {
         let arguments = Arguments::of(&params)?;
@@ -33,7 +33,7 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         }
         let start = arguments.optional_bytes(2)?;
         let chain = lock(chain);
-        let keys = state(&chain, &arguments, 3)?.keys(&prefix, start.as_deref(), count);
+        let keys = view(&chain, &arguments, 3)?.keys(&prefix, start.as_deref(), count);
         Ok(keys.into_iter().map(hex).collect::<Vec<_>>())
     })?;
     module.register_method("state_queryStorageAt", |params, chain, _| {
@@ -67,9 +67,9 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
     Ok(())
 }
 
-fn state<'a>(chain: &'a Chain, arguments: &Arguments, index: usize) -> Result<At<'a>, ErrorObjectOwned> {
+fn view<'a>(chain: &'a Chain, arguments: &Arguments, index: usize) -> Result<View<'a>, ErrorObjectOwned> {
     let number = arguments.block(index, chain)?;
-    chain.state_at(number).ok_or_else(|| fault::call(&CallError::Discarded(number)))
+    chain.view_at(number).ok_or_else(|| fault::call(&CallError::Discarded(number)))
 }
 
 fn query(chain: &Chain, arguments: &Arguments) -> Result<Value, ErrorObjectOwned> {
@@ -78,14 +78,14 @@ fn query(chain: &Chain, arguments: &Arguments) -> Result<Value, ErrorObjectOwned
     if keys.len() > MAX_PAGE {
         return Err(fault::too_many(keys.len(), MAX_PAGE));
     }
-    let state = state(chain, arguments, 1)?;
+    let view = view(chain, arguments, 1)?;
     let block = chain.block_at(arguments.block(1, chain)?).map(|block| hex(block.hash));
     let changes = keys
         .iter()
         .map(|key| {
             let bytes = key.as_str().and_then(unhex);
             let bytes = bytes.ok_or_else(|| fault::invalid_params("a key must be 0x and digits"))?;
-            Ok((key.clone(), state.read(&bytes).map(hex)))
+            Ok((key.clone(), view.read(&bytes).map(hex)))
         })
         .collect::<Result<Vec<_>, ErrorObjectOwned>>()?;
     Ok(json!([{ "block": block, "changes": changes }]))

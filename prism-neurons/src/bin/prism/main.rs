@@ -14,6 +14,7 @@ mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use prism_core::{Error, Kind};
@@ -45,6 +46,8 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Set weights by hand, or read what a hotkey has set.
+    Weights(weights::Weights),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Print the configuration in force.
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Weights(weights) => weights.run().await,
             Command::Runtime(runtime) => runtime.run().await,
             Command::Config(config) => config.run(),
         }
