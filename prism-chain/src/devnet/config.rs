@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use prism_core::{Hotkey, Netuid};
 
+use super::upgrade::RuntimeMetadata;
+
 /// When blocks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPace {
@@ -147,8 +149,10 @@ pub struct DevnetConfig {
     pub finality_lag: u64,
     /// Blocks whose state can be read, at least 256. Default 2500; transactions can be mortal over 2400.
     pub retained_blocks: u64,
-    /// The runtime's version. Default 425.
+    /// The runtime's version, where the metadata doesn't say it. Default 425.
     pub spec_version: u32,
+    /// In whose terms the runtime speaks. Default its own.
+    pub metadata: RuntimeMetadata,
     /// Stake below which a hotkey can't set weights, in 1e-9 alpha. Default 0.
     pub stake_threshold: u64,
     /// The randomness beacon.
@@ -169,6 +173,7 @@ impl Default for DevnetConfig {
             finality_lag: 2,
             retained_blocks: 2_500,
             spec_version: 425,
+            metadata: RuntimeMetadata::Own,
             stake_threshold: 0,
             beacon: BeaconConfig::default(),
             endowments: Vec::new(),

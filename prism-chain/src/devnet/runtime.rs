@@ -127,7 +127,7 @@ const APIS: [(&str, u32); 5] =
     [("Core", 5), ("Metadata", 2), ("TaggedTransactionQueue", 3), ("AccountNonceApi", 1), ("SubnetInfoRuntimeApi", 2)];
 
 /// The version that clients key their caches by.
-pub(super) const TRANSACTION_VERSION: u32 = 1;
+const TRANSACTION_VERSION: u32 = 1;
 
 /// The runtime's version at this spec version.
 pub(super) fn version(spec_version: u32) -> RuntimeVersion {

@@ -1,9 +1,12 @@
 //! `state_*`: storage, runtime calls, versions.
 
+use std::sync::Arc;
+
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::params::{Arguments, unhex};
 use super::{accept, fault, send};
@@ -47,20 +50,37 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         let at = arguments.block(2, &chain)?;
         runtime_api::call(&chain, method, &parameters, at).map(hex).map_err(|error| fault::call(&error))
     })?;
-    module.register_method("state_getMetadata", |_, chain, _| hex(lock(chain).metadata().oldest()))?;
-    module.register_method("state_getRuntimeVersion", |_, chain, _| version(lock(chain).version()))?;
+    module.register_method("state_getMetadata", |params, chain, _| {
+        let chain = lock(chain);
+        let at = Arguments::of(&params)?.block(0, &chain)?;
+        Ok::<_, ErrorObjectOwned>(hex(chain.runtime_at(at).metadata.oldest()))
+    })?;
+    module.register_method("state_getRuntimeVersion", |params, chain, _| {
+        let chain = lock(chain);
+        let at = Arguments::of(&params)?.block(0, &chain)?;
+        Ok::<_, ErrorObjectOwned>(version(&chain.runtime_at(at).version))
+    })?;
     module.register_alias("chain_getRuntimeVersion", "state_getRuntimeVersion")?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
         |_, pending, chain, _| async move {
-            let version = version(lock(&chain).version());
-            if let Some(sink) = accept(pending).await
-                && send(&sink, &version).await.is_ok()
-            {
-                // The runtime stays what it is.
-                sink.closed().await;
+            let mut heads = lock(&chain).subscribe_heads();
+            let Some(sink) = accept(pending).await else { return };
+            let mut told = None;
+            loop {
+                let runtime = Arc::clone(lock(&chain).runtime());
+                if told != Some(runtime.version.spec_version) {
+                    told = Some(runtime.version.spec_version);
+                    if send(&sink, &version(&runtime.version)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = sink.closed() => return,
+                    head = heads.recv() => if matches!(head, Err(RecvError::Closed)) { return },
+                }
             }
         },
     )?;
