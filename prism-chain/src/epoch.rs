@@ -7,6 +7,8 @@ use prism_core::{Block, Epoch, Netuid};
 
 /// Longest tempo, and the number of blocks without a step after which an epoch runs whatever the anchor says.
 const MAX_TEMPO: u64 = 50_400;
+/// Most epochs between a commitment and its reveal (subtensor, subnets/weights.rs).
+const MAX_REVEAL_PERIOD: u64 = 100;
 
 const TEMPO: Entry = Entry::subtensor("Tempo");
 const LAST_EPOCH_BLOCK: Entry = Entry::subtensor("LastEpochBlock");
@@ -37,7 +39,7 @@ impl Schedule {
                 || block.saturating_sub(self.last_epoch_block) >= u64::from(self.tempo))
     }
 
-    /// The epoch that a block after the schedule's own belongs to, when no further block lies between.
+    /// The epoch that `block` belongs to: the one at whose state this was read, or the one after it.
     fn epoch_at(&self, block: u64) -> u64 {
         self.index.saturating_add(u64::from(self.due(block)))
     }
@@ -63,24 +65,33 @@ impl Schedule {
         Some(Block(pending.map_or(regular, |at| at.min(regular))))
     }
 
-    /// The first block in which a commitment made in the block after `head` is opened, `reveal_period` epochs later;
-    /// `None` when no epoch comes (bittensor-core, timelock/epoch_schedule.rs).
+    /// The first block after `head` that belongs to `epoch`, when nobody changes the tempo meanwhile: block by block, as
+    /// the chain steps (bittensor-core, timelock/epoch_schedule.rs). `None` when the epoch is over, lies more than 100
+    /// epochs ahead, or never comes.
     #[must_use]
-    pub fn first_reveal_block(&self, head: Block, reveal_period: u64) -> Option<Block> {
-        if self.tempo == 0 {
+    pub fn first_block_of(&self, epoch: Epoch, head: Block) -> Option<Block> {
+        let first = head.0.checked_add(1)?;
+        let ahead = epoch.0.checked_sub(self.epoch_at(first))?;
+        if self.tempo == 0 || ahead > MAX_REVEAL_PERIOD {
             return None;
         }
-        let first = head.0.checked_add(1)?;
-        let target = self.epoch_at(first).checked_add(reveal_period)?;
-        let bound = reveal_period.saturating_add(1).saturating_mul(MAX_TEMPO);
+        let bound = ahead.saturating_add(1).saturating_mul(MAX_TEMPO);
         let mut schedule = *self;
         for block in first..first.saturating_add(bound) {
-            if schedule.epoch_at(block) == target {
+            if schedule.epoch_at(block) == epoch.0 {
                 return Some(Block(block));
             }
             schedule.step(block);
         }
         None
+    }
+
+    /// The first block in which a commitment made in the block after `head` is opened, `reveal_period` epochs later;
+    /// `None` when no epoch comes.
+    #[must_use]
+    pub fn first_reveal_block(&self, head: Block, reveal_period: u64) -> Option<Block> {
+        let epoch = self.epoch_at(head.0.checked_add(1)?).checked_add(reveal_period)?;
+        self.first_block_of(Epoch(epoch), head)
     }
 }
 
@@ -94,6 +105,12 @@ pub fn closed_form_epoch(block: Block, netuid: Netuid, tempo: u16) -> Epoch {
 #[must_use]
 pub fn closed_form_blocks_until(block: Block, netuid: Netuid, tempo: u16) -> u64 {
     u64::from(tempo) - block.0.saturating_add(u64::from(netuid.0) + 1) % (u64::from(tempo) + 1)
+}
+
+/// The first block of an epoch before dynamic tempo: `epoch (tempo + 1) - (netuid + 1)`.
+#[must_use]
+pub fn closed_form_first_block(epoch: Epoch, netuid: Netuid, tempo: u16) -> Block {
+    Block(epoch.0.saturating_mul(u64::from(tempo) + 1).saturating_sub(u64::from(netuid.0) + 1))
 }
 
 /// A subnet's epochs, in whichever form the runtime has.
@@ -116,6 +133,31 @@ impl EpochClock {
         match self {
             Self::Stateful(schedule) => Epoch(schedule.index),
             Self::ClosedForm { tempo } => closed_form_epoch(block, netuid, *tempo),
+        }
+    }
+
+    /// The epoch that `block` belongs to: that of the block at whose state this clock was read, or of the next one.
+    #[must_use]
+    pub fn epoch_at(&self, block: Block, netuid: Netuid) -> Epoch {
+        match self {
+            Self::Stateful(schedule) => Epoch(schedule.epoch_at(block.0)),
+            Self::ClosedForm { tempo } => closed_form_epoch(block, netuid, *tempo),
+        }
+    }
+
+    /// The first block after `head`, at whose state this clock was read, that belongs to `epoch`; `None` when the epoch
+    /// is over, lies more than 100 epochs ahead, or never comes.
+    #[must_use]
+    pub fn first_block_of(&self, epoch: Epoch, head: Block, netuid: Netuid) -> Option<Block> {
+        match self {
+            Self::Stateful(schedule) => schedule.first_block_of(epoch, head),
+            Self::ClosedForm { tempo: 0 } => None,
+            Self::ClosedForm { tempo } => {
+                let next = Block(head.0.checked_add(1)?);
+                let ahead = epoch.0.checked_sub(closed_form_epoch(next, netuid, *tempo).0)?;
+                let first = closed_form_first_block(epoch, netuid, *tempo).max(next);
+                (ahead <= MAX_REVEAL_PERIOD).then_some(first)
+            }
         }
     }
 
@@ -174,6 +216,20 @@ mod tests {
         assert_eq!(reveal(schedule(1000, 0, 0, 360, 100), 1100, 2), Some(1720));
         assert_eq!(reveal(schedule(1000, 1200, 0, 360, 100), 1100, 1), Some(1200));
         assert_eq!(reveal(schedule(u64::MAX - 5, 0, 0, 50, 0), u64::MAX, 1), None);
+        assert_eq!(reveal(schedule(1000, 0, 0, 360, 0), 1000, u64::MAX), None, "a bound on the loop");
+        // A head at which an epoch is due: the commitment is of the new one.
+        assert_eq!(reveal(schedule(1000, 0, 7, 360, 359), 1359, 1), Some(1720));
+    }
+
+    #[test]
+    fn an_epoch_that_is_over_has_no_first_block_any_more() {
+        let schedule = schedule(1000, 0, 7, 360, 100);
+        assert_eq!(schedule.first_block_of(Epoch(7), Block(1100)), Some(Block(1101)), "it is going on");
+        assert_eq!(schedule.first_block_of(Epoch(6), Block(1100)), None);
+        let clock = EpochClock::ClosedForm { tempo: 10 };
+        assert_eq!(clock.epoch_at(Block(51), Netuid(3)), Epoch(5));
+        assert_eq!(clock.first_block_of(Epoch(5), Block(51), Netuid(3)), Some(Block(52)));
+        assert_eq!(clock.first_block_of(Epoch(4), Block(51), Netuid(3)), None);
     }
 
     #[test]
@@ -192,6 +248,12 @@ mod tests {
             let next = closed_form_epoch(Block(block + 1), netuid, tempo);
             let until = closed_form_blocks_until(Block(block), netuid, tempo);
             assert_eq!(next > here, until == 0, "block {block}");
+            let first = closed_form_first_block(next, netuid, tempo);
+            assert_eq!(first == Block(block + 1), next > here, "block {block}");
+            let clock = EpochClock::ClosedForm { tempo };
+            let later = clock.first_block_of(Epoch(next.0 + 2), Block(block), netuid).unwrap();
+            assert_eq!(closed_form_epoch(later, netuid, tempo).0, next.0 + 2);
+            assert_eq!(closed_form_epoch(Block(later.0 - 1), netuid, tempo).0, next.0 + 1);
         }
     }
 

@@ -115,7 +115,9 @@ impl ChainClient {
         match self.land(&subtensor("register_limit", arguments), coldkey).await {
             Ok((place, events)) => Ok(registered(place, &events, netuid, hotkey)?),
             // The price moved since it was read.
-            Err(ChainError::Dispatch { error, .. }) if error == "SubtensorModule.RegistrationPriceLimitExceeded" => {
+            Err(ChainError::Dispatch { error, .. })
+                if error.name() == "SubtensorModule.RegistrationPriceLimitExceeded" =>
+            {
                 let price = self.registration_price(netuid).await?;
                 Err(RegistrationError::Price { netuid, price, limit })
             }

@@ -7,8 +7,8 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version of [`Receipt`] that this crate writes.
-pub const RECEIPT_SCHEMA: u32 = 1;
+/// The version of [`Receipt`] that this crate writes. Version 1 had no commitments; its receipts are read as well.
+pub const RECEIPT_SCHEMA: u32 = 2;
 
 /// Which weights are to be set, by hotkey: a UID is looked up at the moment of signing, never stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,12 +59,26 @@ pub enum Stage {
         /// Its place in the block.
         extrinsic: u32,
     },
-    /// A timelocked commitment is in a block.
+    /// The commitment is in a final block, and waits for its epoch.
     Committed {
-        /// The beacon round that opens it.
-        round: u64,
-        /// The block by which the chain opens it.
+        /// The beacon round that opens it; none for one that the hotkey itself reveals.
+        round: Option<u64>,
+        /// The epoch that the chain filed it under.
+        epoch: Epoch,
+        /// The block in which it is expected to be revealed.
         due: Block,
+    },
+    /// The extrinsic that reveals a hashed commitment is signed. It is these bytes that are sent, from here on.
+    Revealing {
+        /// The signed extrinsic.
+        #[serde(with = "hex_bytes")]
+        signed: Vec<u8>,
+        /// The account's nonce in it.
+        nonce: u64,
+        /// The block that its era begins with.
+        birth: Block,
+        /// The first block in which the signature is void.
+        expires: Block,
     },
     /// Its block is final.
     Finalized {
@@ -73,9 +87,9 @@ pub enum Stage {
         /// Its place in the block.
         extrinsic: u32,
     },
-    /// The chain opened the commitment.
+    /// The chain opened the commitment, in a final block.
     Revealed {
-        /// When.
+        /// Which.
         block: Block,
     },
     /// The chain's weights equal the intended ones. Terminal.
@@ -92,7 +106,7 @@ pub enum Stage {
         /// The chain's own name for the reason, and what to do.
         error: String,
     },
-    /// The commitment's epoch passed without a reveal. Terminal.
+    /// The chain dropped the commitment, or its epoch passed, without a reveal; an alarm tells which. Terminal.
     RevealMissed,
     /// Something else took its place. Terminal.
     Superseded {
@@ -111,6 +125,19 @@ impl Stage {
         )
     }
 
+    /// Whether an extrinsic may be on its way to a block: no other of the same hotkey is to be signed meanwhile.
+    #[must_use]
+    pub fn is_sending(&self) -> bool {
+        matches!(
+            self,
+            Self::Prepared { .. }
+                | Self::Submitted { .. }
+                | Self::Included { .. }
+                | Self::Finalized { .. }
+                | Self::Revealing { .. }
+        )
+    }
+
     /// The stage's name, as in JSON.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -120,6 +147,7 @@ impl Stage {
             Self::Included { .. } => "included",
             Self::Committed { .. } => "committed",
             Self::Finalized { .. } => "finalized",
+            Self::Revealing { .. } => "revealing",
             Self::Revealed { .. } => "revealed",
             Self::ReadBack { .. } => "read_back",
             Self::Expired => "expired",
@@ -128,6 +156,28 @@ impl Stage {
             Self::Superseded { .. } => "superseded",
         }
     }
+}
+
+/// What a committed vector waits for. What was planned at signing; the stage tells what the chain made of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commitment {
+    /// What opens it.
+    pub opening: Opening,
+    /// The epoch that it is to be filed under.
+    pub epoch: Epoch,
+    /// The block in which it is expected to be revealed.
+    pub due: Block,
+}
+
+/// What opens a commitment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Opening {
+    /// A beacon's round; the chain itself reveals.
+    Round(u64),
+    /// A salt, in a second extrinsic of the hotkey.
+    Salt(Vec<u16>),
 }
 
 /// What happened to one intent. Serialisable and complete: a restart needs nothing else. `signed` is the extrinsic
@@ -152,6 +202,9 @@ pub struct Receipt {
     pub vector: BTreeMap<Uid, u16>,
     /// Who held each UID at `pinned`.
     pub holders: BTreeMap<Uid, Hotkey>,
+    /// What a committed vector waits for; none for one that the extrinsic itself sets.
+    #[serde(default)]
+    pub commitment: Option<Commitment>,
     /// How far it has come.
     pub stage: Stage,
     /// The stages before, with the block at which each was entered.
@@ -206,6 +259,7 @@ mod tests {
             pinned: Block(10),
             vector: [(Uid(2), 65535)].into(),
             holders: [(Uid(2), Hotkey([7; 32]))].into(),
+            commitment: Some(Commitment { opening: Opening::Round(9), epoch: Epoch(3), due: Block(60) }),
             stage: Stage::Prepared { expires: Block(74) },
             history: vec![],
             alarms: vec![],
@@ -215,5 +269,19 @@ mod tests {
         let json = serde_json::to_string(&next).unwrap();
         assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), next);
         assert!(json.contains("\"signed\":\"0102ff\""), "{json}");
+        let (signed, birth, expires) = (vec![3, 4], Block(20), Block(84));
+        let revealing = next.enter(Block(20), Stage::Revealing { signed, nonce: 5, birth, expires });
+        let json = serde_json::to_string(&revealing).unwrap();
+        assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), revealing);
+    }
+
+    #[test]
+    fn a_receipt_of_the_first_version_is_one_without_a_commitment() {
+        let json = r#"{"schema":1,"intent":{"netuid":1,"mechanism":0,"epoch":3,"shares":{},"burn":1.0,"version_key":0,
+            "policy":"0000000000000000000000000000000000000000000000000000000000000000"},"signed":"01",
+            "hash":"0000000000000000000000000000000000000000000000000000000000000000","nonce":0,"pinned":10,"vector":{},
+            "holders":{},"stage":{"submitted":{"expires":74}},"history":[],"alarms":[]}"#;
+        let receipt: Receipt = serde_json::from_str(json).unwrap();
+        assert_eq!((receipt.commitment, receipt.stage), (None, Stage::Submitted { expires: Block(74) }));
     }
 }

@@ -12,6 +12,7 @@ pub mod guests;
 pub mod http;
 pub mod intake;
 pub mod miner;
+pub mod receipt_file;
 pub mod reviewer;
 pub mod store;
 mod tls;

@@ -59,6 +59,12 @@ pub(super) fn slot_log(slot: u64) -> Vec<u8> {
     (PRE_RUNTIME, *b"aura", slot.encode()).encode()
 }
 
+/// A digest item of any other kind.
+pub(super) fn other_log(bytes: &[u8]) -> Vec<u8> {
+    const OTHER: u8 = 0;
+    (OTHER, bytes).encode()
+}
+
 /// A block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Block {
@@ -93,7 +99,7 @@ mod tests {
             number: 300,
             state_root: [2; 32],
             extrinsics_root: [3; 32],
-            logs: vec![slot_log(7), slot_log(8)],
+            logs: vec![slot_log(7), other_log(&[8])],
         };
         let read: SubstrateHeader<H256> = serde_json::from_value(header.json()).unwrap();
         assert_eq!(read.encode(), header.encode());

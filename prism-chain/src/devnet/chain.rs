@@ -5,35 +5,49 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use codec::Encode;
+use prism_core::Block as BlockNumber;
 use sp_crypto_hashing::blake2_256;
 use tokio::sync::broadcast;
 
-use super::block::{Block, Header, hex, slot_log};
+use super::beacon::DevnetBeacon;
+use super::block::{Block, Header, hex, other_log, slot_log};
 use super::config::{BlockClock, DevnetConfig};
+use super::dialect::Dialect;
 use super::dispatch::{DispatchClass, DispatchEventInfo, Execution, Pays, Weight};
+use super::error::DevnetError;
 use super::extrinsic::{
     self, Extrinsic, Implicit, InvalidTransaction, MAX_EXTRINSIC_BYTES, TransactionValidityError, UnknownTransaction,
 };
+use super::genesis;
 use super::ledger::Ledger;
-use super::metadata::Metadata;
 use super::pallets::system::{EventRecord, Phase};
-use super::pallets::{aura, subtensor, system, timestamp};
+use super::pallets::{aura, commitments, drand, subtensor, system, timestamp};
 use super::pool::{Pending, Pool, PoolError, TransactionStatus, Watcher};
 use super::primitives::{AccountId32, H256, NetUid};
-use super::runtime::{self, RuntimeCall, RuntimeEvent, RuntimeVersion};
+use super::runtime::{RuntimeCall, RuntimeEvent, RuntimeVersion};
 use super::state::{At, Read, State};
+use super::upgrade::{Runtime, RuntimeUpgrade};
+use super::view::View;
 
 /// Signed extrinsics a block takes.
 const MAX_EXTRINSICS_PER_BLOCK: usize = 1024;
 /// Headers a slow subscriber may fall behind before it misses some.
 const HEADS_BUFFER: usize = 1024;
 
-/// A transaction in a block that isn't final yet.
+/// The transactions of a block that isn't final yet.
 #[derive(Debug)]
 struct Included {
     number: u64,
     block: H256,
-    watchers: Vec<Watcher>,
+    transactions: Vec<Pending>,
+}
+
+impl Included {
+    fn tell(&self, status: &TransactionStatus) {
+        for transaction in &self.transactions {
+            transaction.tell(status);
+        }
+    }
 }
 
 /// The chain.
@@ -43,15 +57,23 @@ pub(super) struct Chain {
     slot: Duration,
     finality_lag: u64,
     retained: u64,
-    version: RuntimeVersion,
-    metadata: Metadata,
+    first_runtime: Arc<Runtime>,
+    /// Later runtimes, each with the first block whose state has it.
+    runtimes: Vec<(u64, Arc<Runtime>)>,
+    /// The runtime that the next block brings.
+    upgrade: Option<Arc<Runtime>>,
     subnets: Vec<NetUid>,
+    beacon: DevnetBeacon,
     state: State,
     /// Retained blocks, oldest first, the head last.
     blocks: VecDeque<Arc<Block>>,
     numbers: HashMap<H256, u64>,
     genesis: Arc<Block>,
     finalized: u64,
+    /// Whether finality stands still.
+    is_stalled: bool,
+    /// How often blocks were undone: later ones differ from those.
+    forks: u64,
     pool: Pool,
     included: VecDeque<Included>,
     /// Events of what was set up by hand for the next block.
@@ -62,14 +84,29 @@ pub(super) struct Chain {
 }
 
 impl Chain {
-    /// A chain with its genesis block, whose state `genesis` makes.
-    pub(super) fn new(config: &DevnetConfig, subnets: Vec<NetUid>, genesis: impl FnOnce(&mut Execution<'_>)) -> Self {
-        let version = runtime::version(config.spec_version);
-        let slot_millis = u64::try_from(config.slot.as_millis()).unwrap_or(u64::MAX);
+    /// The chain that the configuration describes, with its genesis block.
+    pub(super) fn start(config: &DevnetConfig) -> Result<Self, DevnetError> {
+        let subnets = genesis::validate(config)?;
+        let runtime = RuntimeUpgrade::to(config.spec_version).metadata(config.metadata.clone());
+        let runtime = Runtime::new(&runtime, millis(config.slot))?;
+        Ok(Self::new(config, runtime, subnets, |execution| genesis::build(config, execution)))
+    }
+
+    fn new(
+        config: &DevnetConfig,
+        runtime: Runtime,
+        subnets: Vec<NetUid>,
+        genesis: impl FnOnce(&mut Execution<'_>),
+    ) -> Self {
         let mut state = State::default();
         system::initialize(&mut state, 0, H256::zero());
-        timestamp::NOW.put(&mut state, (), &Self::time(config.clock, config.slot, 0, 0));
+        let now = Self::time(config.clock, config.slot, 0, 0);
+        timestamp::NOW.put(&mut state, (), &now);
+        let beacon = DevnetBeacon::new(&config.beacon);
+        drand::BEACON_CONFIG.put(&mut state, (), &beacon.configuration());
+        beacon.initialize(&mut state, now);
         genesis(&mut Execution::new(&mut state, 0, 0));
+        subtensor::set_stateful(&mut state, &subnets, 0, runtime.has_stateful_epochs());
         let header = Header {
             parent: H256::zero(),
             number: 0,
@@ -83,14 +120,18 @@ impl Chain {
             slot: config.slot,
             finality_lag: config.finality_lag,
             retained: config.retained_blocks.max(256),
-            metadata: Metadata::new(&version, slot_millis),
-            version,
+            first_runtime: Arc::new(runtime),
+            runtimes: Vec::new(),
+            upgrade: None,
             subnets,
+            beacon,
             state,
             blocks: VecDeque::from([Arc::clone(&genesis)]),
             numbers: HashMap::from([(genesis.hash, 0)]),
             genesis,
             finalized: 0,
+            is_stalled: false,
+            forks: 0,
             pool: Pool::default(),
             included: VecDeque::new(),
             open_events: Vec::new(),
@@ -103,7 +144,7 @@ impl Chain {
     }
 
     fn time(clock: BlockClock, slot: Duration, number: u64, before: u64) -> u64 {
-        let slot = u64::try_from(slot.as_millis()).unwrap_or(u64::MAX);
+        let slot = millis(slot);
         match clock {
             BlockClock::Simulated { genesis_millis } => genesis_millis.saturating_add(number.saturating_mul(slot)),
             BlockClock::Wall => {
@@ -130,9 +171,9 @@ impl Chain {
         let number = self.next_number();
         let mut execution = Execution::new(&mut self.state, number, 0);
         let answer = change(&mut execution);
-        let (events, landed) = (execution.events, execution.landed);
+        let (events, entries) = (execution.events, execution.entries);
         self.open_events.extend(events);
-        self.ledger.extend(landed);
+        self.ledger.extend(entries);
         answer
     }
 
@@ -140,41 +181,67 @@ impl Chain {
         self.head().header.number
     }
 
-    /// Makes the next block.
+    /// Makes the next block from what waits in the pool.
     pub(super) fn produce(&mut self) -> Arc<Block> {
+        self.build(true)
+    }
+
+    fn build(&mut self, takes_transactions: bool) -> Arc<Block> {
         let number = self.next_number();
+        let runtime = Arc::clone(self.runtime());
+        let dialect = runtime.dialect.as_ref();
         let mut events: Vec<EventRecord> = Vec::new();
         record(&mut events, Phase::Initialization, std::mem::take(&mut self.open_events));
 
         let mut execution = Execution::new(&mut self.state, number, 0);
-        subtensor::block_step(&mut execution, &self.subnets);
-        record(&mut events, Phase::Initialization, execution.events);
+        subtensor::block_step(&mut execution, &self.subnets, &self.beacon);
+        commitments::block_step(&mut execution, &self.beacon);
+        let (deposited, entries) = (execution.events, execution.entries);
+        record(&mut events, Phase::Initialization, deposited);
+        self.ledger.extend(entries);
 
-        let mut extrinsics = vec![self.set_time(number, &mut events)];
-        let watchers = self.include_transactions(number, &mut extrinsics, &mut events);
+        let mut extrinsics = vec![self.set_time(number, &mut events, dialect)];
+        self.store_pulses(&mut events);
+        let transactions = if takes_transactions {
+            self.include_transactions(number, &mut extrinsics, &mut events)
+        } else {
+            Vec::new()
+        };
+        if let Some(upgrade) = self.upgrade.take() {
+            subtensor::set_stateful(&mut self.state, &self.subnets, number, upgrade.has_stateful_epochs());
+            record(&mut events, Phase::Finalization, vec![system::Event::CodeUpdated.into()]);
+            self.runtimes.push((number, upgrade));
+        }
 
         let slot = aura::CURRENT_SLOT.get(&self.state, ());
         system::EXTRINSIC_COUNT.put(&mut self.state, (), &u32::try_from(extrinsics.len()).unwrap_or(u32::MAX));
-        system::EVENTS.put(&mut self.state, (), &events);
+        match dialect {
+            Some(dialect) => self.state.put(system::EVENTS.key(&()), dialect.encode_events(&events)),
+            None => system::EVENTS.put(&mut self.state, (), &events),
+        }
+        let mut logs = vec![slot_log(slot)];
+        if self.forks > 0 {
+            logs.push(other_log(&self.forks.encode()));
+        }
         let header = Header {
             parent: self.head().hash,
             number,
             state_root: self.state.seal(number),
             // A commitment to the extrinsics, but not the root of a trie: proofs can't be made from it.
             extrinsics_root: blake2_256(&extrinsics.encode()),
-            logs: vec![slot_log(slot)],
+            logs,
         };
         let block = Arc::new(Block { hash: header.hash(), header, extrinsics });
-        self.included.push_back(Included { number, block: block.hash, watchers });
+        self.included.push_back(Included { number, block: block.hash, transactions });
         self.append(&block);
         block
     }
 
     /// The block's first extrinsic, by which its author sets the time.
-    fn set_time(&mut self, number: u64, events: &mut Vec<EventRecord>) -> Vec<u8> {
+    fn set_time(&mut self, number: u64, events: &mut Vec<EventRecord>, dialect: Option<&Dialect>) -> Vec<u8> {
         let before = timestamp::NOW.get(&self.state, ());
         let now = Self::time(self.clock, self.slot, number, before);
-        let slot_millis = u64::try_from(self.slot.as_millis()).unwrap_or(u64::MAX).max(1);
+        let slot_millis = millis(self.slot).max(1);
         aura::CURRENT_SLOT.put(&mut self.state, (), &(now / slot_millis));
         let call = timestamp::Call::set { now };
         let mut execution = Execution::new(&mut self.state, number, 0);
@@ -183,17 +250,26 @@ impl Chain {
             DispatchEventInfo { weight: Weight::default(), class: DispatchClass::Mandatory, pays_fee: Pays::Yes };
         let success = system::Event::ExtrinsicSuccess { dispatch_info };
         record(events, Phase::ApplyExtrinsic(0), vec![success.into()]);
-        extrinsic::encode_inherent(&RuntimeCall::Timestamp(call))
+        extrinsic::encode_inherent(&RuntimeCall::Timestamp(call), dialect)
+    }
+
+    /// Takes over what the beacon published until the block's time. On the chain its author brings that in an extrinsic.
+    fn store_pulses(&mut self, events: &mut Vec<EventRecord>) {
+        let now = timestamp::NOW.get(&self.state, ());
+        let rounds = self.beacon.store(&mut self.state, now);
+        if !rounds.is_empty() {
+            record(events, Phase::ApplyExtrinsic(0), vec![drand::Event::NewPulse { rounds }.into()]);
+        }
     }
 
     /// Fills the block from the pool, in order of arrival, each account's transactions in order of nonce. Those that
-    /// became invalid are dropped. Returns who waits for news of those in the block.
+    /// became invalid are dropped. Returns those in the block.
     fn include_transactions(
         &mut self,
         number: u64,
         extrinsics: &mut Vec<Vec<u8>>,
         events: &mut Vec<EventRecord>,
-    ) -> Vec<Watcher> {
+    ) -> Vec<Pending> {
         let mut taken = Vec::new();
         loop {
             let before = taken.len();
@@ -213,8 +289,8 @@ impl Chain {
                             let index = u32::try_from(extrinsics.len()).unwrap_or(u32::MAX);
                             self.apply(&pending, number, index, events);
                             self.pool.ban(pending.hash, number);
-                            extrinsics.push(pending.bytes);
-                            taken.push(pending.watchers);
+                            extrinsics.push(pending.bytes.clone());
+                            taken.push(pending);
                         }
                     }
                 }
@@ -223,7 +299,7 @@ impl Chain {
                 break;
             }
         }
-        taken.into_iter().flatten().collect()
+        taken
     }
 
     /// Whether a waiting transaction can go into block `number` now; an error when it never can.
@@ -232,6 +308,10 @@ impl Chain {
         let transaction = &pending.transaction;
         // The signature covers the era's birth block. Seen from a later era it would cover another one.
         if transaction.era.birth(number) != pending.birth {
+            return Err(());
+        }
+        // And the runtime's version.
+        if pending.spec_version != self.runtime().version.spec_version {
             return Err(());
         }
         let valid = transaction.validate(&self.state, number).map_err(|_| ())?;
@@ -249,15 +329,15 @@ impl Chain {
             Err(dispatch_error) => system::Event::ExtrinsicFailed { dispatch_error, dispatch_info: call.info() },
         };
         execution.deposit(outcome);
-        let (deposited, landed) = (execution.events, execution.landed);
+        let (deposited, entries) = (execution.events, execution.entries);
         record(events, Phase::ApplyExtrinsic(index), deposited);
-        self.ledger.extend(landed);
+        self.ledger.extend(entries);
     }
 
     fn append(&mut self, block: &Arc<Block>) {
         let number = block.header.number;
-        for watcher in self.included.back().iter().flat_map(|included| &included.watchers) {
-            watcher.tell(TransactionStatus::InBlock(hex(block.hash)));
+        if let Some(included) = self.included.back() {
+            included.tell(&TransactionStatus::InBlock(hex(block.hash)));
         }
         self.numbers.insert(block.hash, number);
         self.blocks.push_back(Arc::clone(block));
@@ -270,7 +350,9 @@ impl Chain {
         }
         self.state.prune(self.oldest());
         let _ = self.heads.send(Arc::clone(block));
-        self.finalize(number.saturating_sub(self.finality_lag));
+        if !self.is_stalled {
+            self.finalize(number.saturating_sub(self.finality_lag));
+        }
     }
 
     fn finalize(&mut self, number: u64) {
@@ -281,11 +363,76 @@ impl Chain {
         }
         while self.included.front().is_some_and(|included| included.number <= self.finalized) {
             if let Some(included) = self.included.pop_front() {
-                for watcher in included.watchers {
-                    watcher.tell(TransactionStatus::Finalized(hex(included.block)));
-                }
+                included.tell(&TransactionStatus::Finalized(hex(included.block)));
             }
         }
+    }
+
+    /// Replaces the newest blocks, of those that aren't final, by as many empty ones. Their transactions wait again.
+    pub(super) fn reorganize(&mut self, blocks: u64) {
+        let head = self.head_number();
+        let kept = head.saturating_sub(blocks).max(self.finalized);
+        if kept == head {
+            return;
+        }
+        let mut undone = Vec::new();
+        while self.included.back().is_some_and(|included| included.number > kept) {
+            undone.extend(self.included.pop_back());
+        }
+        while self.blocks.len() > 1 && self.head_number() > kept {
+            if let Some(block) = self.blocks.pop_back() {
+                self.numbers.remove(&block.hash);
+            }
+        }
+        while self.runtimes.last().is_some_and(|(block, _)| *block > kept) {
+            self.upgrade = self.runtimes.pop().map(|(_, runtime)| runtime);
+        }
+        let root = self.head().header.state_root;
+        self.state.revert(kept, root);
+        self.ledger.revert(BlockNumber(kept.saturating_add(1)));
+        self.open_events.clear();
+        self.forks += 1;
+        self.open();
+        for _ in kept..head {
+            self.build(false);
+        }
+        for included in undone.into_iter().rev() {
+            included.tell(&TransactionStatus::Retracted(hex(included.block)));
+            included.transactions.into_iter().for_each(|pending| self.pool.take_back(pending));
+        }
+        self.drop_unverifiable();
+    }
+
+    /// Drops transactions whose signature doesn't hold on this branch: their era was born in a block that isn't there.
+    fn drop_unverifiable(&mut self) {
+        let now = self.next_number();
+        for place in self.pool.places() {
+            let Some(pending) = self.pool.get(place) else { continue };
+            if pending.transaction.verify(&self.state, now, self.implicit()).is_err()
+                && let Some(pending) = self.pool.remove(place)
+            {
+                pending.tell(&TransactionStatus::Invalid);
+            }
+        }
+    }
+
+    /// Brings another runtime with the next block.
+    pub(super) fn upgrade(&mut self, upgrade: &RuntimeUpgrade) -> Result<(), DevnetError> {
+        self.upgrade = Some(Arc::new(Runtime::new(upgrade, millis(self.slot))?));
+        Ok(())
+    }
+
+    /// Lets finality stand still, or go on.
+    pub(super) fn stall(&mut self, is_stalled: bool) {
+        self.is_stalled = is_stalled;
+        if !is_stalled {
+            self.finalize(self.head_number().saturating_sub(self.finality_lag));
+        }
+    }
+
+    /// Makes the pool forget what waits.
+    pub(super) fn lose_pool(&mut self) {
+        self.pool.clear();
     }
 
     /// Takes a transaction into the pool, or says why not. Returns its hash.
@@ -300,7 +447,8 @@ impl Chain {
         let signer = transaction.signer().map_err(|unknown| PoolError::Validity(unknown.into()))?.clone();
         let birth = transaction.era.birth(now);
         let watchers: Vec<Watcher> = watcher.into_iter().collect();
-        let pending = Pending { hash, bytes, transaction, signer, birth, watchers: watchers.clone() };
+        let spec_version = self.runtime().version.spec_version;
+        let pending = Pending { hash, bytes, transaction, signer, birth, spec_version, watchers: watchers.clone() };
         self.pool.insert(pending)?;
         for watcher in watchers {
             if is_ready {
@@ -314,20 +462,30 @@ impl Chain {
     }
 
     fn admit(&self, bytes: &[u8], now: u64, state: &impl Read) -> Result<(Box<extrinsic::Signed>, bool), PoolError> {
-        let transaction = match extrinsic::decode(bytes).map_err(|error| PoolError::Verification(error.to_string()))? {
-            Extrinsic::Bare => {
-                let unknown = UnknownTransaction::NoUnsignedValidator;
-                return Err(PoolError::Validity(unknown.into()));
-            }
-            Extrinsic::Signed(transaction) => transaction,
-        };
+        let dialect = self.runtime().dialect.as_ref();
+        let transaction =
+            match extrinsic::decode(bytes, dialect).map_err(|error| PoolError::Verification(error.to_string()))? {
+                Extrinsic::Bare => {
+                    let unknown = UnknownTransaction::NoUnsignedValidator;
+                    return Err(PoolError::Validity(unknown.into()));
+                }
+                Extrinsic::Signed(transaction) => transaction,
+            };
         transaction.verify(state, now, self.implicit()).map_err(PoolError::Validity)?;
         let valid = transaction.validate(state, now).map_err(PoolError::Validity)?;
         Ok((transaction, valid.requires.is_empty()))
     }
 
     fn implicit(&self) -> Implicit {
-        Implicit { spec_version: self.version.spec_version, genesis: self.genesis.hash }
+        self.implicit_of(&self.runtime().version)
+    }
+
+    fn implicit_of(&self, version: &RuntimeVersion) -> Implicit {
+        Implicit {
+            spec_version: version.spec_version,
+            transaction_version: version.transaction_version,
+            genesis: self.genesis.hash,
+        }
     }
 
     /// What `validate_transaction` answers on top of block `at`.
@@ -336,14 +494,17 @@ impl Chain {
         bytes: &[u8],
         at: u64,
     ) -> Result<Result<extrinsic::ValidTransaction, TransactionValidityError>, codec::Error> {
-        let Extrinsic::Signed(transaction) = extrinsic::decode(bytes)? else {
+        let runtime = self.runtime_at(at);
+        let Extrinsic::Signed(transaction) = extrinsic::decode(bytes, runtime.dialect.as_ref())? else {
             return Ok(Err(UnknownTransaction::NoUnsignedValidator.into()));
         };
         let parent = self.block_at(at).map(|block| block.hash).unwrap_or_default();
         let number = u32::try_from(at).unwrap_or(u32::MAX);
         let state = Opened { base: self.state.at(at), key: system::BLOCK_HASH.key(&(number,)), value: parent };
         let now = at.saturating_add(1);
-        Ok(transaction.verify(&state, now, self.implicit()).and_then(|()| transaction.validate(&state, now)))
+        Ok(transaction
+            .verify(&state, now, self.implicit_of(&runtime.version))
+            .and_then(|()| transaction.validate(&state, now)))
     }
 
     /// The newest block.
@@ -382,17 +543,33 @@ impl Chain {
         (self.oldest()..=self.head_number()).contains(&number).then(|| self.state.at(number))
     }
 
+    /// The storage after block `number` as clients read it, if it is retained.
+    pub(super) fn view_at(&self, number: u64) -> Option<View<'_>> {
+        Some(View::new(self.state_at(number)?, &self.beacon, self.runtime_at(number)))
+    }
+
     /// The state of the block being built.
     pub(super) fn open_state(&self) -> &State {
         &self.state
     }
 
-    pub(super) fn version(&self) -> &RuntimeVersion {
-        &self.version
+    /// The runtime that the state after block `number` has.
+    pub(super) fn runtime_at(&self, number: u64) -> &Arc<Runtime> {
+        let later = self.runtimes.iter().rev().find(|(first, _)| *first <= number);
+        later.map_or(&self.first_runtime, |(_, runtime)| runtime)
     }
 
-    pub(super) fn metadata(&self) -> &Metadata {
-        &self.metadata
+    /// The runtime of the newest block's state, which makes the next block.
+    pub(super) fn runtime(&self) -> &Arc<Runtime> {
+        self.runtime_at(self.head_number())
+    }
+
+    pub(super) fn beacon_mut(&mut self) -> (&mut DevnetBeacon, &State) {
+        (&mut self.beacon, &self.state)
+    }
+
+    pub(super) fn beacon(&self) -> &DevnetBeacon {
+        &self.beacon
     }
 
     pub(super) fn ledger(&self) -> &Ledger {
@@ -412,6 +589,10 @@ impl Chain {
     pub(super) fn subscribe_finalized_heads(&self) -> broadcast::Receiver<Arc<Block>> {
         self.finalized_heads.subscribe()
     }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn record(records: &mut Vec<EventRecord>, phase: Phase, events: Vec<RuntimeEvent>) {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use prism_core::{Hotkey, Netuid};
 
+use super::upgrade::RuntimeMetadata;
+
 /// When blocks are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPace {
@@ -24,6 +26,23 @@ pub enum BlockClock {
     },
     /// The machine's clock.
     Wall,
+}
+
+/// The devnet's own randomness beacon, which opens timelocked weights and commitments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BeaconConfig {
+    /// What its key is made from. Default fixed and known to everybody, as a devnet's secrets may be.
+    pub seed: Vec<u8>,
+    /// When round 1 came out, in seconds since the Unix epoch. Default quicknet's.
+    pub genesis_unix: u64,
+    /// Time between rounds, in whole seconds. Default 3 s.
+    pub period: Duration,
+}
+
+impl Default for BeaconConfig {
+    fn default() -> Self {
+        Self { seed: b"devnet".to_vec(), genesis_unix: 1_692_803_367, period: Duration::from_secs(3) }
+    }
 }
 
 /// A neuron that is there from genesis on.
@@ -84,8 +103,7 @@ pub struct SubnetConfig {
     pub registration_allowed: bool,
     /// Price of a registration in rao. Default 1e6. It doesn't move.
     pub burn: u64,
-    /// Whether weights must be committed first. Default no (the chain's is yes); this devnet has no commit calls yet,
-    /// so that with yes every weight setting fails with `CommitRevealEnabled`.
+    /// Whether weights must be committed first. Default no (the chain's is yes).
     pub commit_reveal: bool,
     /// Epochs from commit to reveal. Default 1.
     pub reveal_period: u64,
@@ -131,10 +149,14 @@ pub struct DevnetConfig {
     pub finality_lag: u64,
     /// Blocks whose state can be read, at least 256. Default 2500; transactions can be mortal over 2400.
     pub retained_blocks: u64,
-    /// The runtime's version. Default 425.
+    /// The runtime's version, where the metadata doesn't say it. Default 425.
     pub spec_version: u32,
+    /// In whose terms the runtime speaks. Default its own.
+    pub metadata: RuntimeMetadata,
     /// Stake below which a hotkey can't set weights, in 1e-9 alpha. Default 0.
     pub stake_threshold: u64,
+    /// The randomness beacon.
+    pub beacon: BeaconConfig,
     /// Free balances at genesis, in rao.
     pub endowments: Vec<([u8; 32], u64)>,
     /// The subnets. Default one.
@@ -151,7 +173,9 @@ impl Default for DevnetConfig {
             finality_lag: 2,
             retained_blocks: 2_500,
             spec_version: 425,
+            metadata: RuntimeMetadata::Own,
             stake_threshold: 0,
+            beacon: BeaconConfig::default(),
             endowments: Vec::new(),
             subnets: vec![SubnetConfig::default()],
         }

@@ -4,7 +4,7 @@ use codec::{Decode, Encode};
 use scale_info::build::{Fields, Variants};
 use scale_info::{Path, Type, TypeInfo};
 
-use super::ledger::LandedWeights;
+use super::ledger::Entries;
 use super::runtime::RuntimeEvent;
 use super::state::State;
 
@@ -13,6 +13,16 @@ use super::state::State;
 pub(super) struct ModuleError {
     pub(super) index: u8,
     pub(super) error: [u8; 4],
+}
+
+impl ModuleError {
+    pub(super) fn new(index: u8, error: &impl Encode) -> Self {
+        let mut bytes = [0; 4];
+        for (to, from) in bytes.iter_mut().zip(error.encode()) {
+            *to = from;
+        }
+        Self { index, error: bytes }
+    }
 }
 
 /// Errors of fungible balances.
@@ -110,15 +120,15 @@ pub(super) struct Execution<'a> {
     /// The block being built.
     pub(super) block: u64,
     pub(super) events: Vec<RuntimeEvent>,
-    /// Weight vectors that this execution wrote.
-    pub(super) landed: Vec<LandedWeights>,
+    /// Weight vectors and commitments that this execution wrote.
+    pub(super) entries: Entries,
     /// Position of the extrinsic in its block.
     pub(super) extrinsic: u32,
 }
 
 impl<'a> Execution<'a> {
     pub(super) fn new(state: &'a mut State, block: u64, extrinsic: u32) -> Self {
-        Self { state, block, events: Vec::new(), landed: Vec::new(), extrinsic }
+        Self { state, block, events: Vec::new(), entries: Entries::default(), extrinsic }
     }
 
     pub(super) fn deposit(&mut self, event: impl Into<RuntimeEvent>) {

@@ -6,9 +6,10 @@ use scale_info::{Path, Type, TypeInfo};
 use sp_core::{Pair, ed25519, sr25519};
 use sp_crypto_hashing::blake2_256;
 
+use super::dialect::Dialect;
 use super::pallets::system;
 use super::primitives::{AccountId32, H256, MultiAddress, MultiSignature};
-use super::runtime::{RuntimeCall, TRANSACTION_VERSION};
+use super::runtime::RuntimeCall;
 use super::state::Read;
 
 /// The largest extrinsic in bytes that is looked at: the chain's limit for normal calls, 75 % of 5 MiB.
@@ -123,8 +124,13 @@ pub(super) struct Signed {
     payload: Vec<u8>,
 }
 
-/// Decodes an extrinsic from its wire form, a length and that many bytes. Nothing may be left over.
-pub(super) fn decode(bytes: &[u8]) -> Result<Extrinsic, codec::Error> {
+/// Decodes an extrinsic from its wire form, a length and that many bytes, its call in a runtime's terms. Nothing may be
+/// left over.
+pub(super) fn decode(bytes: &[u8], dialect: Option<&Dialect>) -> Result<Extrinsic, codec::Error> {
+    let decode_call = |input: &mut &[u8]| match dialect {
+        Some(dialect) => dialect.decode_call(input),
+        None => RuntimeCall::decode(input),
+    };
     let mut input = bytes;
     let length = Compact::<u32>::decode(&mut input)?.0;
     if usize::try_from(length) != Ok(input.len()) {
@@ -132,7 +138,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Extrinsic, codec::Error> {
     }
     match input.read_byte()? {
         BARE_V4 => {
-            RuntimeCall::decode(&mut input)?;
+            decode_call(&mut input)?;
             finished(input)?;
             Ok(Extrinsic::Bare)
         }
@@ -145,7 +151,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Extrinsic, codec::Error> {
             let _tip = Compact::<u64>::decode(&mut input)?.0;
             let metadata_hash_mode = input.read_byte()?;
             let call_bytes = input;
-            let call = RuntimeCall::decode(&mut input)?;
+            let call = decode_call(&mut input)?;
             finished(input)?;
             let values = extensions.get(..extensions.len() - call_bytes.len()).unwrap_or_default();
             let payload = [call_bytes, values].concat();
@@ -168,9 +174,12 @@ fn finished(input: &[u8]) -> Result<(), codec::Error> {
 }
 
 /// An unsigned extrinsic by the block's author.
-pub(super) fn encode_inherent(call: &RuntimeCall) -> Vec<u8> {
+pub(super) fn encode_inherent(call: &RuntimeCall, dialect: Option<&Dialect>) -> Vec<u8> {
     let mut body = vec![BARE_V4];
-    call.encode_to(&mut body);
+    match dialect.and_then(|dialect| dialect.encode_call(call)) {
+        Some(call) => body.extend(call),
+        None => call.encode_to(&mut body),
+    }
     body.encode()
 }
 
@@ -231,6 +240,7 @@ impl From<UnknownTransaction> for TransactionValidityError {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Implicit {
     pub(super) spec_version: u32,
+    pub(super) transaction_version: u32,
     pub(super) genesis: H256,
 }
 
@@ -272,7 +282,7 @@ impl Signed {
         }
         let birth_hash = self.birth_hash(state, now)?;
         let mut message = self.payload.clone();
-        (implicit.spec_version, TRANSACTION_VERSION, implicit.genesis, birth_hash, None::<[u8; 32]>)
+        (implicit.spec_version, implicit.transaction_version, implicit.genesis, birth_hash, None::<[u8; 32]>)
             .encode_to(&mut message);
         if message.len() > 256 {
             message = blake2_256(&message).to_vec();
@@ -311,6 +321,7 @@ impl Signed {
             RuntimeCall::SubtensorModule(call) => call
                 .check(state, now, signer)
                 .map_err(|error| TransactionValidityError::from(InvalidTransaction::Custom(error.pool_code())))?,
+            RuntimeCall::Commitments(_) => {}
             RuntimeCall::System(_) | RuntimeCall::Balances(_) => {
                 // Fees aren't charged here, but an account that can't pay one can't send a call that costs one.
                 if system::ACCOUNT.get(state, (signer.clone(),)).providers == 0 {
@@ -367,11 +378,11 @@ mod tests {
     proptest! {
         #[test]
         fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = decode(&bytes);
-            let _ = decode(&bytes.encode());
+            let _ = decode(&bytes, None);
+            let _ = decode(&bytes.encode(), None);
             let mut signed = vec![SIGNED_V4, 0];
             signed.extend(&bytes);
-            let _ = decode(&signed.encode());
+            let _ = decode(&signed.encode(), None);
         }
 
         #[test]
@@ -379,7 +390,7 @@ mod tests {
             let length = u32::try_from(bytes.len()).unwrap();
             let mut lying = Compact(length + extra).encode();
             lying.extend(&bytes);
-            prop_assert!(decode(&lying).is_err());
+            prop_assert!(decode(&lying, None).is_err());
         }
     }
 }

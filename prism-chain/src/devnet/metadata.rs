@@ -3,37 +3,46 @@
 //! Names, indices and types are the chain's; only what this chain implements is described. Served as V15, which
 //! has the runtime interfaces, and as V14 for older clients.
 
+use std::collections::BTreeMap;
+
 use codec::{Compact, Encode};
 use frame_metadata::v15::{
     CustomMetadata, ExtrinsicMetadata, OuterEnums, PalletMetadata, RuntimeApiMetadata, RuntimeApiMethodMetadata,
     RuntimeApiMethodParamMetadata, RuntimeMetadataV15, SignedExtensionMetadata,
 };
 use frame_metadata::{RuntimeMetadataPrefixed, v14};
-use scale_info::{MetaType, Path, Type, TypeInfo, TypeParameter};
+use scale_info::form::PortableForm;
+use scale_info::{MetaType, Path, PortableRegistry, Type, TypeDef, TypeDefVariant, TypeInfo, TypeParameter};
 
 use super::extrinsic::{Era, TransactionValidityError, ValidTransaction};
-use super::pallets::{aura, balances, subtensor, system, timestamp};
+use super::pallets::{aura, balances, commitments, drand, subtensor, system, timestamp};
 use super::primitives::{AccountId32, H256, MultiAddress, MultiSignature, NetUid};
 use super::runtime::{RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion};
-
-/// The metadata versions that are served.
-pub(super) const VERSIONS: [u32; 2] = [14, 15];
 
 /// `sp_core::OpaqueMetadata`.
 #[derive(Encode, TypeInfo)]
 pub(super) struct OpaqueMetadata(pub(super) Vec<u8>);
 
-/// Metadata in each served version, encoded.
+/// Metadata in each served version, encoded; never empty.
 #[derive(Debug)]
-pub(super) struct Metadata {
-    v14: Vec<u8>,
-    v15: Vec<u8>,
+pub(super) struct Metadata(BTreeMap<u32, Vec<u8>>);
+
+/// What is other than the types that run the chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Edit {
+    /// Subnets, mechanisms and amounts are bare integers.
+    pub(super) bare_integers: bool,
+    /// An error is inserted before this one.
+    pub(super) error_before: Option<String>,
 }
 
 impl Metadata {
     /// The description of a runtime of this version on a chain with this slot length.
-    pub(super) fn new(version: &RuntimeVersion, slot_millis: u64) -> Self {
-        let v15 = RuntimeMetadataV15::new(
+    ///
+    /// # Errors
+    /// When there is no such error to insert another one before.
+    pub(super) fn own(version: &RuntimeVersion, slot_millis: u64, edit: &Edit) -> Result<Self, String> {
+        let mut v15 = RuntimeMetadataV15::new(
             pallets(version, slot_millis),
             ExtrinsicMetadata {
                 version: 4,
@@ -50,9 +59,9 @@ impl Metadata {
                 event_enum_ty: MetaType::new::<RuntimeEvent>(),
                 error_enum_ty: MetaType::new::<RuntimeError>(),
             },
-            CustomMetadata { map: std::collections::BTreeMap::default() },
+            CustomMetadata { map: BTreeMap::default() },
         );
-        let v14 = v14::RuntimeMetadataV14::new(
+        let mut v14 = v14::RuntimeMetadataV14::new(
             pallets(version, slot_millis).into_iter().map(older).collect(),
             v14::ExtrinsicMetadata {
                 ty: MetaType::new::<UncheckedExtrinsic>(),
@@ -68,21 +77,77 @@ impl Metadata {
             },
             MetaType::new::<()>(),
         );
-        Self { v14: RuntimeMetadataPrefixed::from(v14).encode(), v15: RuntimeMetadataPrefixed::from(v15).encode() }
+        edit.apply(&mut v14.types)?;
+        edit.apply(&mut v15.types)?;
+        Ok(Self(BTreeMap::from([
+            (14, RuntimeMetadataPrefixed::from(v14).encode()),
+            (15, RuntimeMetadataPrefixed::from(v15).encode()),
+        ])))
+    }
+
+    /// What another runtime says of itself, in the one version that is given.
+    ///
+    /// # Errors
+    /// When the bytes don't start as metadata does.
+    pub(super) fn given(bytes: &[u8]) -> Result<Self, String> {
+        match bytes {
+            [b'm', b'e', b't', b'a', version, ..] => Ok(Self(BTreeMap::from([(u32::from(*version), bytes.to_vec())]))),
+            _ => Err("it does not start with the bytes \"meta\" and a version".to_owned()),
+        }
+    }
+
+    /// The versions that are served, ascending.
+    pub(super) fn versions(&self) -> Vec<u32> {
+        self.0.keys().copied().collect()
     }
 
     /// The metadata in `version`, if it is served.
     pub(super) fn at_version(&self, version: u32) -> Option<&[u8]> {
-        match version {
-            14 => Some(&self.v14),
-            15 => Some(&self.v15),
-            _ => None,
-        }
+        self.0.get(&version).map(Vec::as_slice)
     }
 
     /// The metadata as nodes give it to those who don't ask for a version.
     pub(super) fn oldest(&self) -> &[u8] {
-        &self.v14
+        self.0.values().next().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn newest(&self) -> &[u8] {
+        self.0.values().next_back().map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+/// Types that were bare integers before spec 429.
+const NEWTYPES: [&str; 6] = ["NetUid", "NetUidStorageIndex", "MechId", "TaoBalance", "AlphaBalance", "PerU16"];
+
+impl Edit {
+    fn apply(&self, types: &mut PortableRegistry) -> Result<(), String> {
+        if self.bare_integers {
+            let integers: Vec<_> = types.types.iter().map(|ty| ty.ty.type_def.clone()).collect();
+            for ty in &mut types.types {
+                let name = ty.ty.path.segments.last().map(String::as_str).unwrap_or_default();
+                let TypeDef::Composite(composite) = &ty.ty.type_def else { continue };
+                let inner = composite.fields.first().and_then(|field| integers.get(usize::try_from(field.ty.id).ok()?));
+                if let Some(inner) = inner.filter(|_| NEWTYPES.contains(&name)) {
+                    ty.ty.type_def = inner.clone();
+                    ty.ty.path.segments.clear();
+                }
+            }
+        }
+        let Some(name) = &self.error_before else { return Ok(()) };
+        let mut errors = types.types.iter_mut().filter_map(|ty| match &mut ty.ty.type_def {
+            TypeDef::Variant(error) if ty.ty.path.segments.last().is_some_and(|last| last == "Error") => Some(error),
+            _ => None,
+        });
+        let position = |error: &TypeDefVariant<PortableForm>| error.variants.iter().position(|it| it.name == *name);
+        let error = errors.find(|error| position(error).is_some()).ok_or_else(|| format!("no error {name}"))?;
+        let place = position(error).unwrap_or_default();
+        let Some(mut inserted) = error.variants.get(place).cloned() else { return Ok(()) };
+        inserted.name = "InsertedError".to_owned();
+        for variant in error.variants.iter_mut().filter(|variant| variant.index >= inserted.index) {
+            variant.index = variant.index.saturating_add(1);
+        }
+        error.variants.insert(place, inserted);
+        Ok(())
     }
 }
 
@@ -158,6 +223,19 @@ fn pallets(version: &RuntimeVersion, slot_millis: u64) -> Vec<PalletMetadata> {
             error: Some(MetaType::new::<subtensor::Error>().into()),
             ..pallet("SubtensorModule", subtensor::PALLET_INDEX)
         },
+        PalletMetadata {
+            storage: Some(commitments::storage()),
+            calls: calls::<commitments::Call>(),
+            event: event::<commitments::Event>(),
+            error: Some(MetaType::new::<commitments::Error>().into()),
+            constants: vec![
+                constant("MaxFields", &commitments::MAX_FIELDS),
+                constant("InitialDeposit", &0_u64),
+                constant("FieldDeposit", &0_u64),
+            ],
+            ..pallet("Commitments", commitments::PALLET_INDEX)
+        },
+        PalletMetadata { storage: Some(drand::storage()), event: event::<drand::Event>(), ..pallet("Drand", 26) },
     ]
 }
 
@@ -269,15 +347,19 @@ mod tests {
     use super::super::runtime;
     use super::*;
 
+    fn metadata() -> Metadata {
+        let edit = Edit { bare_integers: false, error_before: None };
+        Metadata::own(&runtime::version(425), 12_000, &edit).unwrap()
+    }
+
     fn read(version: u32) -> Read {
-        let metadata = Metadata::new(&runtime::version(425), 12_000);
-        Read::decode_from(metadata.at_version(version).unwrap()).unwrap()
+        Read::decode_from(metadata().at_version(version).unwrap()).unwrap()
     }
 
     #[test]
     fn every_served_version_is_read_and_says_the_same() {
-        assert_eq!(VERSIONS, [14, 15]);
-        let [v14, v15] = VERSIONS.map(read);
+        assert_eq!(metadata().versions(), [14, 15]);
+        let [v14, v15] = [14, 15].map(read);
         for pallet in v15.pallets() {
             let older = v14.pallet_by_name(pallet.name()).unwrap();
             assert_eq!(pallet.call_index(), older.call_index());
@@ -286,7 +368,7 @@ mod tests {
             };
             assert_eq!(names(&pallet), names(&older));
         }
-        assert!(Metadata::new(&runtime::version(425), 12_000).at_version(16).is_none());
+        assert!(metadata().at_version(16).is_none());
     }
 
     #[test]

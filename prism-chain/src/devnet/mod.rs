@@ -2,7 +2,8 @@
 //!
 //! [`Devnet::start`] gives a chain that speaks the JSON-RPC of a node over a websocket on this machine: real SCALE
 //! metadata, signatures that are checked, nonces and eras, blocks with events and storage, the pallets that a neuron
-//! touches with the chain's own checks and error names, epochs, permits and rate limits. A client connects to
+//! touches with the chain's own checks and error names, epochs, permits, rate limits and
+//! commit-reveal with a randomness beacon of its own. A client connects to
 //! [`Devnet::url`] as it would to any node; the handle's other methods are what no client could do: make blocks,
 //! give stake, read the ledger.
 //!
@@ -18,19 +19,23 @@
 //! ```
 //!
 //! What it is not: blocks have one author and no consensus; state and extrinsics roots are commitments, not trie
-//! roots; calls cost no fee; epochs recompute permits and nothing else yet, so emissions stay zero; weights are set
-//! directly, commit-reveal is not there yet.
+//! roots; calls cost no fee; what an epoch pays is told by `Emission` and not added to anybody's stake.
 //!
 //! With [`BlockClock::Simulated`] and [`BlockPace::Manual`] the same calls give the same blocks, hash for hash.
 
+mod beacon;
 mod block;
 mod chain;
 mod config;
+mod dialect;
 mod dispatch;
 mod error;
 mod extrinsic;
+mod faults;
+mod fixed;
 mod genesis;
 mod ledger;
+mod line;
 mod metadata;
 mod pallets;
 mod pool;
@@ -40,6 +45,9 @@ mod runtime;
 mod runtime_api;
 mod state;
 mod storage;
+mod transcode;
+mod upgrade;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -49,15 +57,23 @@ use std::time::Duration;
 
 use jsonrpsee::server::ServerHandle;
 use prism_core::{Hotkey, MechanismId, Netuid, Uid};
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-pub use config::{BlockClock, BlockPace, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig, SubnetOwner};
+pub use config::{
+    BeaconConfig, BlockClock, BlockPace, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig, SubnetOwner,
+};
 pub use error::DevnetError;
-pub use ledger::LandedWeights;
+pub use faults::Fault;
+pub use ledger::{CommittedWeights, LandedWeights};
+pub use upgrade::{RuntimeMetadata, RuntimeUpgrade};
 
+use crate::timelock::Beacon;
 use chain::Chain;
-use pallets::{balances, subtensor};
+use line::Line;
+use pallets::{balances, drand, subtensor};
 use primitives::{AccountId32, AlphaBalance, MechId, NetUid, NetUidStorageIndex};
+use rpc::{Cut, Interference};
 
 /// The chain as node, server and handle share it.
 type SharedChain = Arc<Mutex<Chain>>;
@@ -77,6 +93,9 @@ pub struct Devnet {
     chain: SharedChain,
     finality_lag: u64,
     server: ServerHandle,
+    line: Line,
+    interference: Interference,
+    relay: JoinHandle<()>,
     author: Option<JoinHandle<()>>,
 }
 
@@ -87,15 +106,20 @@ impl Devnet {
     /// [`DevnetError::Config`] for a configuration that contradicts itself, [`DevnetError::Listen`] when the address
     /// can't be had.
     pub async fn start(config: DevnetConfig) -> Result<Self, DevnetError> {
-        let subnets = genesis::validate(&config)?;
-        let chain = Chain::new(&config, subnets, |execution| genesis::build(&config, execution));
-        let chain = Arc::new(Mutex::new(chain));
-        let (address, server) = rpc::serve(config.listen, Arc::clone(&chain)).await?;
+        let chain = Arc::new(Mutex::new(Chain::start(&config)?));
+        let failed = |source| DevnetError::Listen { address: config.listen, source };
+        let line = Line::new();
+        let interference = Interference::new(line.clone());
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (behind, server) = rpc::serve(Arc::clone(&chain), interference.clone()).await.map_err(failed)?;
+        let relay = line.relay(listener, behind);
         let author = match config.pace {
             BlockPace::Manual => None,
             BlockPace::Every(interval) => Some(tokio::spawn(author(Arc::clone(&chain), interval))),
         };
-        Ok(Self { url: format!("ws://{address}"), chain, finality_lag: config.finality_lag, server, author })
+        let url = format!("ws://{address}");
+        Ok(Self { url, chain, finality_lag: config.finality_lag, server, line, interference, relay, author })
     }
 
     /// Where clients connect: `ws://127.0.0.1:PORT`.
@@ -228,15 +252,79 @@ impl Devnet {
     /// the newest 65536.
     #[must_use]
     pub fn ledger(&self) -> Vec<LandedWeights> {
-        lock(&self.chain).ledger().entries()
+        lock(&self.chain).ledger().landed()
+    }
+
+    /// Every commitment to weights that the chain took, in chain order; the newest 65536.
+    #[must_use]
+    pub fn commitments_to_weights(&self) -> Vec<CommittedWeights> {
+        lock(&self.chain).ledger().committed()
+    }
+
+    /// The randomness beacon's parameters: what to encrypt for. The chain has them in `Drand.BeaconConfig`.
+    #[must_use]
+    pub fn beacon(&self) -> Beacon {
+        lock(&self.chain).beacon().parameters()
+    }
+
+    /// The newest round of the beacon that the chain has.
+    #[must_use]
+    pub fn newest_round(&self) -> u64 {
+        drand::LAST_STORED_ROUND.get(lock(&self.chain).open_state(), ())
+    }
+
+    /// Lets something go wrong.
+    ///
+    /// # Errors
+    /// [`DevnetError::Config`] for an upgrade to metadata that can't be read or doesn't fit.
+    pub fn inject(&self, fault: Fault) -> Result<(), DevnetError> {
+        match fault {
+            Fault::Drop => self.line.cut(),
+            Fault::DropBeforeSubmit => self.interference.cut(Cut::BeforePool),
+            Fault::DropAfterSubmit => self.interference.cut(Cut::AfterPool),
+            Fault::HalfDead => self.line.mute(),
+            Fault::RateLimit { calls } => self.interference.refuse(calls),
+            Fault::PoolLoss => lock(&self.chain).lose_pool(),
+            Fault::FinalityStall => lock(&self.chain).stall(true),
+            Fault::Reorg { blocks } => lock(&self.chain).reorganize(blocks),
+            Fault::Upgrade(upgrade) => lock(&self.chain).upgrade(&upgrade)?,
+            Fault::LostRounds(rounds) => {
+                let mut chain = lock(&self.chain);
+                let (beacon, state) = chain.beacon_mut();
+                beacon.lose(state, rounds);
+            }
+            Fault::BeaconSilence => lock(&self.chain).beacon_mut().0.is_silent = true,
+        }
+        Ok(())
+    }
+
+    /// Ends every fault that stays, and forgets those that wait for an occasion.
+    pub fn mend(&self) {
+        self.interference.clear();
+        self.line.unmute();
+        let mut chain = lock(&self.chain);
+        chain.stall(false);
+        chain.beacon_mut().0.is_silent = false;
+    }
+
+    /// The spec version of the newest block's runtime.
+    #[must_use]
+    pub fn spec_version(&self) -> u32 {
+        lock(&self.chain).runtime().version.spec_version
     }
 
     /// Stops the chain and waits until its server is gone, for at most five seconds: a client that doesn't take its
     /// goodbye is left behind.
     pub async fn stop(self) {
-        let server = self.server.clone();
+        let (server, relay) = (self.server.clone(), self.relay.abort_handle());
         drop(self);
-        let _ = tokio::time::timeout(Duration::from_secs(5), server.stopped()).await;
+        let gone = async {
+            server.stopped().await;
+            while !relay.is_finished() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(5), gone).await;
     }
 }
 
@@ -245,6 +333,7 @@ impl Drop for Devnet {
         if let Some(author) = self.author.take() {
             author.abort();
         }
+        self.relay.abort();
         // An error says that it has stopped already.
         let _ = self.server.stop();
     }

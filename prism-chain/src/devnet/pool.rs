@@ -25,6 +25,8 @@ pub(super) enum TransactionStatus {
     Ready,
     Broadcast(Vec<String>),
     InBlock(String),
+    /// Its block isn't of the best chain any more.
+    Retracted(String),
     Finalized(String),
     Invalid,
 }
@@ -74,6 +76,8 @@ pub(super) struct Pending {
     pub(super) signer: AccountId32,
     /// Birth block of the era that the signature was checked for.
     pub(super) birth: u64,
+    /// The runtime that the signature was checked for.
+    pub(super) spec_version: u32,
     pub(super) watchers: Vec<Watcher>,
 }
 
@@ -146,6 +150,19 @@ impl Pool {
     /// Refuses these bytes for a while, because they are in block `now`.
     pub(super) fn ban(&mut self, hash: H256, now: u64) {
         self.banned.insert(hash, now.saturating_add(BAN_BLOCKS));
+    }
+
+    /// Takes back a transaction whose block was undone; it has waited before.
+    pub(super) fn take_back(&mut self, pending: Pending) {
+        self.banned.remove(&pending.hash);
+        if let Err(_full) = self.insert(pending) {
+            tracing::debug!("a transaction of an undone block doesn't fit into the pool");
+        }
+    }
+
+    /// Forgets all that waits.
+    pub(super) fn clear(&mut self) {
+        *self = Self { arrivals: self.arrivals, ..Self::default() };
     }
 
     /// Forgets bans that are over.

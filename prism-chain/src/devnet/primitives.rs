@@ -2,8 +2,18 @@
 
 use codec::{Decode, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
+use sp_core::ConstU32;
 pub(super) use sp_core::H256;
+use sp_core::bounded::BoundedVec;
 pub(super) use sp_core::crypto::AccountId32;
+
+/// Bytes with a limit that decoding holds.
+pub(super) type Bounded<const LIMIT: u32> = BoundedVec<u8, ConstU32<LIMIT>>;
+
+/// As many of the bytes as the limit allows.
+pub(super) fn bounded<const LIMIT: u32>(bytes: impl AsRef<[u8]>) -> Bounded<LIMIT> {
+    Bounded::truncate_from(bytes.as_ref().to_vec())
+}
 
 macro_rules! newtypes {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(

@@ -5,7 +5,7 @@ use scale_info::TypeInfo;
 use sp_crypto_hashing::blake2_64;
 
 use super::dispatch::{DispatchClass, DispatchError, DispatchEventInfo, Execution, Pays, Weight};
-use super::pallets::{balances, subtensor, system, timestamp};
+use super::pallets::{balances, commitments, drand, subtensor, system, timestamp};
 use super::primitives::AccountId32;
 
 /// Every call, by pallet.
@@ -19,6 +19,8 @@ pub(super) enum RuntimeCall {
     Balances(balances::Call),
     #[codec(index = 7)]
     SubtensorModule(subtensor::Call),
+    #[codec(index = 18)]
+    Commitments(commitments::Call),
 }
 
 /// Every event, by pallet.
@@ -30,6 +32,10 @@ pub(super) enum RuntimeEvent {
     Balances(balances::Event),
     #[codec(index = 7)]
     SubtensorModule(subtensor::Event),
+    #[codec(index = 18)]
+    Commitments(commitments::Event),
+    #[codec(index = 26)]
+    Drand(drand::Event),
 }
 
 /// Every module error, by pallet.
@@ -37,6 +43,8 @@ pub(super) enum RuntimeEvent {
 pub(super) enum RuntimeError {
     #[codec(index = 7)]
     SubtensorModule(subtensor::Error),
+    #[codec(index = 18)]
+    Commitments(commitments::Error),
 }
 
 impl From<system::Event> for RuntimeEvent {
@@ -48,6 +56,18 @@ impl From<system::Event> for RuntimeEvent {
 impl From<balances::Event> for RuntimeEvent {
     fn from(event: balances::Event) -> Self {
         Self::Balances(event)
+    }
+}
+
+impl From<commitments::Event> for RuntimeEvent {
+    fn from(event: commitments::Event) -> Self {
+        Self::Commitments(event)
+    }
+}
+
+impl From<drand::Event> for RuntimeEvent {
+    fn from(event: drand::Event) -> Self {
+        Self::Drand(event)
     }
 }
 
@@ -66,13 +86,14 @@ impl RuntimeCall {
             Self::Timestamp(call) => call.dispatch_signed(),
             Self::Balances(call) => call.dispatch(execution, signer),
             Self::SubtensorModule(call) => call.dispatch(execution, signer),
+            Self::Commitments(call) => call.dispatch(execution, signer),
         };
         if result.is_ok() {
             execution.state.commit();
         } else {
             execution.state.rollback();
             execution.events.clear();
-            execution.landed.clear();
+            execution.entries.clear();
         }
         result
     }
@@ -82,7 +103,7 @@ impl RuntimeCall {
         let (class, pays_fee) = match self {
             Self::Timestamp(_) => (DispatchClass::Mandatory, Pays::Yes),
             Self::System(_) | Self::Balances(_) => (DispatchClass::Normal, Pays::Yes),
-            Self::SubtensorModule(_) => (DispatchClass::Normal, Pays::No),
+            Self::SubtensorModule(_) | Self::Commitments(_) => (DispatchClass::Normal, Pays::No),
         };
         DispatchEventInfo { weight: Weight::default(), class, pays_fee }
     }
@@ -106,7 +127,7 @@ const APIS: [(&str, u32); 5] =
     [("Core", 5), ("Metadata", 2), ("TaggedTransactionQueue", 3), ("AccountNonceApi", 1), ("SubnetInfoRuntimeApi", 2)];
 
 /// The version that clients key their caches by.
-pub(super) const TRANSACTION_VERSION: u32 = 1;
+const TRANSACTION_VERSION: u32 = 1;
 
 /// The runtime's version at this spec version.
 pub(super) fn version(spec_version: u32) -> RuntimeVersion {
@@ -124,7 +145,7 @@ pub(super) fn version(spec_version: u32) -> RuntimeVersion {
 
 #[cfg(test)]
 mod tests {
-    use super::super::primitives::NetUid;
+    use super::super::primitives::{NetUid, bounded};
     use super::*;
 
     #[test]
@@ -137,6 +158,16 @@ mod tests {
             weights: vec![65_535, 32_768],
             version_key: 7,
         });
+        assert_eq!(call.encode(), data);
+        assert_eq!(RuntimeCall::decode(&mut &data[..]), Ok(call));
+    }
+
+    #[test]
+    fn a_commitment_s_call_data_is_what_clients_of_the_live_chain_encode() {
+        let data = hex::decode("12002500040668656c6c6f").unwrap();
+        let fields = vec![commitments::Data::Raw(bounded(b"hello"))].try_into().unwrap();
+        let info = commitments::CommitmentInfo { fields };
+        let call = RuntimeCall::Commitments(commitments::Call::set_commitment { netuid: NetUid(37), info });
         assert_eq!(call.encode(), data);
         assert_eq!(RuntimeCall::decode(&mut &data[..]), Ok(call));
     }

@@ -3,7 +3,7 @@
 use codec::{Decode, Encode};
 
 use super::chain::Chain;
-use super::metadata::{self, OpaqueMetadata};
+use super::metadata::OpaqueMetadata;
 use super::pallets::{subtensor, system};
 use super::primitives::{AccountId32, NetUid};
 
@@ -29,15 +29,16 @@ pub(super) enum CallError {
 /// Answers `method` with SCALE parameters on the state of block `at`.
 pub(super) fn call(chain: &Chain, method: &str, parameters: &[u8], at: u64) -> Result<Vec<u8>, CallError> {
     let state = chain.state_at(at).ok_or(CallError::Discarded(at))?;
+    let runtime = chain.runtime_at(at);
     let mut input = parameters;
     let bad_input = |error: codec::Error| CallError::Input { method: method.to_owned(), reason: error.to_string() };
     let answer = match method {
-        "Core_version" => chain.version().encode(),
-        "Metadata_metadata" => OpaqueMetadata(chain.metadata().oldest().to_vec()).encode(),
-        "Metadata_metadata_versions" => metadata::VERSIONS.to_vec().encode(),
+        "Core_version" => runtime.version.encode(),
+        "Metadata_metadata" => OpaqueMetadata(runtime.metadata.oldest().to_vec()).encode(),
+        "Metadata_metadata_versions" => runtime.metadata.versions().encode(),
         "Metadata_metadata_at_version" => {
             let version = u32::decode(&mut input).map_err(bad_input)?;
-            chain.metadata().at_version(version).map(|bytes| OpaqueMetadata(bytes.to_vec())).encode()
+            runtime.metadata.at_version(version).map(|bytes| OpaqueMetadata(bytes.to_vec())).encode()
         }
         "AccountNonceApi_account_nonce" => {
             let account = AccountId32::decode(&mut input).map_err(bad_input)?;
@@ -54,5 +55,11 @@ pub(super) fn call(chain: &Chain, method: &str, parameters: &[u8], at: u64) -> R
         }
         _ => return Err(CallError::Unknown(method.to_owned())),
     };
-    Ok(answer)
+    // Only what depends on the subnets has types that differ between runtimes.
+    match (&runtime.dialect, method.split_once('_')) {
+        (Some(dialect), Some((interface @ "SubnetInfoRuntimeApi", name))) => {
+            dialect.answer(interface, name, &answer).ok_or_else(|| CallError::Unknown(method.to_owned()))
+        }
+        _ => Ok(answer),
+    }
 }

@@ -78,6 +78,25 @@ impl State {
         self.root
     }
 
+    /// Goes back to the state after `block`, whose root was `root`. The open block's writes are gone as well.
+    pub(super) fn revert(&mut self, block: u64, root: [u8; 32]) {
+        self.open.clear();
+        self.trial = None;
+        self.root = root;
+        while self.journal.back().is_some_and(|(at, _)| *at > block) {
+            let Some((_, keys)) = self.journal.pop_back() else { break };
+            for key in keys {
+                let Some(history) = self.sealed.get_mut(&key) else { continue };
+                while history.back().is_some_and(|(at, _)| *at > block) {
+                    history.pop_back();
+                }
+                if history.is_empty() {
+                    self.sealed.remove(&key);
+                }
+            }
+        }
+    }
+
     /// Forgets what only blocks before `oldest` could see.
     pub(super) fn prune(&mut self, oldest: u64) {
         while let Some((block, _)) = self.journal.front() {
@@ -95,6 +114,19 @@ impl State {
                 }
             }
         }
+    }
+
+    /// All present keys that start with `prefix`, the open block's included.
+    pub(super) fn keys(&self, prefix: &[u8]) -> Vec<Vec<u8>> {
+        fn under<'a, V>(map: &'a BTreeMap<Vec<u8>, V>, prefix: &'a [u8]) -> impl Iterator<Item = &'a Vec<u8>> {
+            let range = map.range::<[u8], _>((Bound::Included(prefix), Bound::Unbounded));
+            range.map(|(key, _)| key).take_while(move |key| key.starts_with(prefix))
+        }
+        let mut keys: Vec<&Vec<u8>> = under(&self.sealed, prefix).chain(under(&self.open, prefix)).collect();
+        keys.extend(self.trial.iter().flat_map(|trial| under(trial, prefix)));
+        keys.sort_unstable();
+        keys.dedup();
+        keys.into_iter().filter(|key| self.read(key).is_some()).cloned().collect()
     }
 
     /// The state as it was after `block`.
@@ -125,8 +157,13 @@ impl<'a> At<'a> {
         history.iter().rev().find(|(at, _)| *at <= self.block)?.1.as_deref()
     }
 
-    /// Up to `count` present keys that start with `prefix` and sort after `start`.
-    pub(super) fn keys(&self, prefix: &[u8], start: Option<&[u8]>, count: usize) -> Vec<&'a [u8]> {
+    /// As [`Read::read`], for as long as the state is borrowed.
+    pub(super) fn read_for(&self, key: &[u8]) -> Option<&'a [u8]> {
+        self.version(self.state.sealed.get(key)?)
+    }
+
+    /// The present keys that start with `prefix` and sort after `start`.
+    pub(super) fn keys(self, prefix: &[u8], start: Option<&[u8]>) -> impl Iterator<Item = &'a [u8]> {
         let from = match start {
             Some(start) if start >= prefix => Bound::Excluded(start),
             _ => Bound::Included(prefix),
@@ -134,17 +171,15 @@ impl<'a> At<'a> {
         self.state
             .sealed
             .range::<[u8], _>((from, Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .filter(|(_, history)| self.version(history).is_some())
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter(move |(_, history)| self.version(history).is_some())
             .map(|(key, _)| key.as_slice())
-            .take(count)
-            .collect()
     }
 }
 
 impl Read for At<'_> {
     fn read(&self, key: &[u8]) -> Option<&[u8]> {
-        self.version(self.state.sealed.get(key)?)
+        self.read_for(key)
     }
 }
 
@@ -193,6 +228,23 @@ mod tests {
     }
 
     #[test]
+    fn a_reverted_block_never_was() {
+        let mut state = State::default();
+        put(&mut state, b"a", b"0");
+        let root = state.seal(0);
+        let run = |state: &mut State| {
+            put(state, b"a", b"1");
+            put(state, b"b", b"1");
+            state.seal(1)
+        };
+        let first = run(&mut state);
+        put(&mut state, b"c", b"open");
+        state.revert(0, root);
+        assert_eq!((state.read(b"a"), state.read(b"b"), state.read(b"c")), (Some(&b"0"[..]), None, None));
+        assert_eq!(run(&mut state), first);
+    }
+
+    #[test]
     fn a_rolled_back_trial_leaves_no_trace() {
         let mut state = State::default();
         put(&mut state, b"a", b"open");
@@ -217,10 +269,10 @@ mod tests {
         state.seal(0);
         state.remove(vec![b'p', 4]);
         state.seal(1);
-        let first = state.at(0).keys(b"p", None, 6);
+        let first: Vec<_> = state.at(0).keys(b"p", None).take(6).collect();
         assert_eq!(first.len(), 6);
-        let rest = state.at(0).keys(b"p", first.last().copied(), 6);
+        let rest: Vec<_> = state.at(0).keys(b"p", first.last().copied()).collect();
         assert_eq!(rest, (6..10_u8).map(|n| vec![b'p', n]).collect::<Vec<_>>());
-        assert_eq!(state.at(1).keys(b"p", None, 100).len(), 9);
+        assert_eq!(state.at(1).keys(b"p", None).count(), 9);
     }
 }

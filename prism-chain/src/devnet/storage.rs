@@ -130,10 +130,14 @@ impl<K: Keys, V: Encode + Decode + TypeInfo + 'static, Q: Query<V>> Entry<K, V, 
     /// `twox_128(pallet) ++ twox_128(entry) ++ hashed keys`.
     pub(super) fn key(&self, keys: &K) -> Vec<u8> {
         let mut key = Vec::with_capacity(96);
-        key.extend(twox_128(self.pallet.as_bytes()));
-        key.extend(twox_128(self.name.as_bytes()));
+        key.extend(self.prefix());
         keys.append(self.hashers, &mut key);
         key
+    }
+
+    /// What all keys of this entry start with.
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        [twox_128(self.pallet.as_bytes()), twox_128(self.name.as_bytes())].concat()
     }
 
     pub(super) fn get(&self, state: &impl Read, keys: K) -> Q::Answer {
@@ -170,6 +174,23 @@ impl<K: Keys, V: Encode + Decode + TypeInfo + 'static, Q: Query<V>> Entry<K, V, 
             default: self.query.fallback(),
             docs: Vec::new(),
         }
+    }
+}
+
+impl<A, B, V, Q> Entry<(A, B), V, Q>
+where
+    A: Encode + TypeInfo + 'static,
+    B: Encode + TypeInfo + 'static,
+    V: Encode + Decode + TypeInfo + 'static,
+    Q: Query<V>,
+{
+    /// What the keys under one first key start with.
+    pub(super) fn prefix_of(&self, first: &A) -> Vec<u8> {
+        let mut key = self.prefix();
+        if let Some(hasher) = self.hashers.first() {
+            hasher.append(&first.encode(), &mut key);
+        }
+        key
     }
 }
 

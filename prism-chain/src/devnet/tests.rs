@@ -476,6 +476,9 @@ async fn a_configuration_that_contradicts_itself_is_refused_by_name() {
     }
 }
 
+mod commit_reveal;
+mod commitments;
+
 mod garbage {
     //! Requests that no honest client sends.
 
@@ -485,7 +488,7 @@ mod garbage {
     use std::sync::{Arc, Mutex};
 
     use super::super::chain::Chain;
-    use super::super::{DevnetConfig, block, genesis, rpc};
+    use super::super::{DevnetConfig, block, rpc};
 
     fn value() -> impl Strategy<Value = Value> {
         let leaf = prop_oneof![
@@ -523,8 +526,7 @@ mod garbage {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let config = DevnetConfig::default();
-                let subnets = genesis::validate(&config).unwrap();
-                let chain = Chain::new(&config, subnets, |execution| genesis::build(&config, execution));
+                let chain = Chain::start(&config).unwrap();
                 let methods = rpc::methods(Arc::new(Mutex::new(chain))).unwrap();
                 let names: Vec<_> = methods.method_names().collect();
                 for method in names {

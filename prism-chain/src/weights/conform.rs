@@ -36,6 +36,18 @@ pub(crate) struct Conformed {
     pub(crate) alarms: Vec<String>,
 }
 
+impl Conformed {
+    /// Slots and weights, as calls have them.
+    pub(crate) fn columns(&self) -> (Vec<u16>, Vec<u16>) {
+        columns(&self.vector)
+    }
+}
+
+/// The slots of a vector and their weights, in the order of the slots.
+pub(crate) fn columns(vector: &BTreeMap<Uid, u16>) -> (Vec<u16>, Vec<u16>) {
+    vector.iter().map(|(uid, weight)| (uid.0, *weight)).unzip()
+}
+
 /// Looks the slots up, leaves out who has none, gives the burn its slot, clips and quantizes. What a left-out hotkey had
 /// goes to the others in proportion, as the largest weight is 65535 whatever the sum.
 pub(crate) fn conform(intent: &WeightIntent, slots: &Slots) -> Result<Conformed, WeightsError> {

@@ -1,7 +1,7 @@
 //! Why weights can't be set now.
-use crate::{error::ChainError, rejection::Rejection};
-use prism_core::{Block, Error, Fault, Hotkey, Kind, MechanismId, Netuid, Retry};
-use std::time::Duration;
+use crate::{error::ChainError, rejection::Rejection, timelock::TimelockError, weights::commit::COMMIT_VERSION};
+use prism_core::{Block, Epoch, Error, Fault, Hotkey, Kind, MechanismId, Netuid, Retry};
+use std::{io, time::Duration};
 
 /// Why weights can't be set now. Where the chain would give a reason, the message begins with the chain's own name.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,37 @@ pub enum WeightsError {
         /// How many it has.
         count: u8,
     },
-    /// The subnet wants commitments.
-    #[error("CommitRevealEnabled: subnet {0} takes committed weights only, which this version does not make")]
-    CommitReveal(Netuid),
+    /// The chain wants another kind of timelocked commitments.
+    #[error("IncorrectCommitRevealVersion: the chain takes version {0}, this program makes version {COMMIT_VERSION}")]
+    CommitVersion(u16),
+    /// The chain keeps no more commitments of this hotkey.
+    #[error("TooManyUnrevealedCommits: {count} commitments wait to be revealed, the chain keeps no more")]
+    TooManyCommits {
+        /// How many wait.
+        count: usize,
+        /// How long until the next epoch, when there is one.
+        wait: Option<Duration>,
+    },
+    /// A commitment would never be revealed.
+    #[error("subnet {0} runs no epochs, a commitment would never be revealed")]
+    NoEpochs(Netuid),
+    /// Nothing is known to encrypt for.
+    #[error("the runtime has no Drand.BeaconConfig: configure a beacon, or commitments by hash")]
+    NoBeacon,
+    /// The vector is too long to be committed.
+    #[error("CommitPayloadTooLarge: a commitment of {weights} weights has {bytes} bytes, the chain takes 5000")]
+    CommitTooLong {
+        /// Weights above zero.
+        weights: usize,
+        /// Length of the ciphertext.
+        bytes: usize,
+    },
+    /// The vector can't be encrypted.
+    #[error(transparent)]
+    Timelock(#[from] TimelockError),
+    /// No randomness for a commitment.
+    #[error("no randomness for a commitment: {0}")]
+    Entropy(#[from] io::Error),
     /// The hotkey has no slot.
     #[error("HotKeyNotRegisteredInSubNet: hotkey {hotkey} is not registered on subnet {netuid} at block {at}")]
     NotRegistered {
@@ -60,8 +88,10 @@ pub enum WeightsError {
         required: u64,
     },
     /// Too soon after the last vector.
-    #[error("SettingWeightsTooFast: {blocks} blocks to wait, the last weights are of block {last}")]
+    #[error("{name}: {blocks} blocks to wait, the last weights are of block {last}")]
     TooFast {
+        /// The chain's name for it: `SettingWeightsTooFast` or `CommittingWeightsTooFast`.
+        name: &'static str,
         /// Blocks to wait.
         blocks: u64,
         /// Block of the last vector.
@@ -109,16 +139,16 @@ pub enum WeightsError {
         target: String,
     },
     /// Another receipt of this hotkey isn't finished.
-    #[error("weights of epoch {epoch} are in flight as {hash}: {stage} until block {expires} at the latest")]
+    #[error("weights of epoch {epoch} are in flight as {hash}: {stage}, to end by block {until}")]
     InFlight {
         /// Whose epoch.
-        epoch: u64,
+        epoch: Epoch,
         /// Its extrinsic.
         hash: String,
         /// How far it is.
         stage: &'static str,
-        /// The first block in which its signature is void.
-        expires: Block,
+        /// The first block in which its signature is void, or that of its reveal.
+        until: Block,
         /// The time between two blocks.
         wait: Duration,
     },
@@ -156,7 +186,11 @@ impl From<WeightsError> for Error {
             }
             E::Intent(_) => (Kind::Invalid, Retry::Never),
             E::NoSubnet(_) | E::NoMechanism { .. } => (Kind::NotFound, Retry::Never),
-            E::Root | E::CommitReveal(_) => (Kind::Unsupported, Retry::Never),
+            E::Root | E::CommitVersion(_) | E::NoBeacon => (Kind::Unsupported, Retry::Never),
+            E::TooManyCommits { wait, .. } => (Kind::Limit, wait.map_or(Retry::Never, Retry::After)),
+            E::NoEpochs(_) | E::CommitTooLong { .. } => (Kind::Refused, Retry::Never),
+            E::Timelock(_) => (Kind::Invalid, Retry::Never),
+            E::Entropy(_) => (Kind::Unavailable, Retry::After(Duration::from_secs(12))),
             E::NotRegistered { .. } | E::Stake { .. } | E::VersionKey { .. } | E::TooFew { .. } => {
                 (Kind::Refused, Retry::Never)
             }
@@ -168,7 +202,8 @@ impl From<WeightsError> for Error {
             E::Stalled { .. } => (Kind::Unavailable, Retry::After(Duration::from_secs(12))),
             E::Receipt(_) => (Kind::Corrupt, Retry::Never),
         };
-        let fault = if matches!(error, E::Stalled { .. }) { Fault::Infrastructure } else { Fault::Validator };
+        let fault =
+            if matches!(error, E::Stalled { .. } | E::Entropy(_)) { Fault::Infrastructure } else { Fault::Validator };
         Error::new(kind, fault, error.to_string()).retry(retry)
     }
 }

@@ -1,11 +1,16 @@
 //! The chain's own checks of a weight vector, made before anything is signed.
 use crate::{
+    epoch::EpochClock,
     error::ChainError,
     metagraph::{Hyperparameters, storage_index},
     runtime::{AtBlock, Entry, account, subnet},
-    weights::error::WeightsError,
+    weights::{
+        commit::{COMMIT_VERSION, MAX_UNREVEALED},
+        error::WeightsError,
+        setter::CommitScheme,
+    },
 };
-use prism_core::{Block, Hotkey, Netuid, Uid, receipt::WeightIntent};
+use prism_core::{Block, Epoch, Hotkey, Netuid, Uid, receipt::WeightIntent};
 use std::time::Duration;
 
 /// The root network, where stake is in TAO.
@@ -29,15 +34,58 @@ pub(crate) struct Standing {
     /// Stake weight in rao; `None` when it can't be told from the hotkey's own stake.
     pub(crate) stake: Option<u64>,
     pub(crate) next_epoch: Option<Block>,
+    /// What holds for a commitment; none with commit-reveal off.
+    pub(crate) commit: Option<CommitRules>,
+}
+
+/// What one block shows of commitments.
+#[derive(Debug, Clone)]
+pub(crate) struct CommitRules {
+    /// How a vector is committed.
+    pub(crate) scheme: CommitScheme,
+    /// The version of timelocked commitments that the chain takes.
+    pub(crate) version: u16,
+    /// The epoch of the next block, which the commitment would be in.
+    pub(crate) epoch: Epoch,
+    /// The block in which it would be revealed; none when no epoch comes.
+    pub(crate) reveal: Option<Block>,
+    /// Commitments of the hotkey that wait already.
+    pub(crate) unrevealed: usize,
+}
+
+impl CommitRules {
+    /// Rules at `at`, epochs and waiting commitments at the best block: the next one takes the commitment.
+    async fn read(
+        at: &AtBlock,
+        best: &AtBlock,
+        hotkey: &Hotkey,
+        intent: &WeightIntent,
+        scheme: CommitScheme,
+    ) -> Result<Self, ChainError> {
+        let netuid = intent.netuid;
+        let index = storage_index(netuid, intent.mechanism);
+        let (version, period, clock): (_, _, EpochClock) =
+            tokio::try_join!(at.commit_version(), at.reveal_period(netuid), best.epoch_clock(netuid))?;
+        let epoch = clock.epoch_at(Block(best.number.saturating_add(1)), netuid);
+        let unrevealed = match scheme {
+            CommitScheme::Timelock => {
+                best.timelocked(index, epoch).await?.iter().filter(|commit| commit.hotkey == *hotkey).count()
+            }
+            CommitScheme::Hash => best.hashed(index, hotkey).await?.len(),
+        };
+        let reveal = clock.first_block_of(Epoch(epoch.0.saturating_add(period)), best.block(), netuid);
+        Ok(Self { scheme, version, epoch, reveal, unrevealed })
+    }
 }
 
 impl Standing {
     /// Reads all figures at one block.
     pub(crate) async fn read(
         at: &AtBlock,
-        best: Block,
+        best: &AtBlock,
         hotkey: Hotkey,
         intent: &WeightIntent,
+        scheme: CommitScheme,
     ) -> Result<Self, WeightsError> {
         let netuid = intent.netuid;
         if netuid == ROOT {
@@ -58,12 +106,16 @@ impl Standing {
             }
             None => (false, 0),
         };
+        let commit = match rules.commit_reveal {
+            true => Some(CommitRules::read(at, best, &hotkey, intent, scheme).await?),
+            false => None,
+        };
         let stake = if rules.stake_threshold == 0 { None } else { own_stake(at, netuid, &hotkey).await? };
         Ok(Self {
             netuid,
             hotkey,
             at: at.block(),
-            best,
+            best: best.block(),
             block_time: at.block_time()?,
             rules,
             uid,
@@ -72,23 +124,25 @@ impl Standing {
             last_update,
             stake,
             next_epoch: clock.next_epoch_block(at.block(), netuid),
+            commit,
         })
     }
 
     /// The chain's checks in the chain's order (subtensor, subnets/weights.rs: `internal_set_weights`), but for those
     /// of the vector itself. The owner's hotkey needs neither stake nor permit; a weight for oneself alone needs no
-    /// permit.
+    /// permit. A commitment meets its own checks at once, and all others when it is revealed, where they fail in silence:
+    /// here they are made before it.
     pub(crate) fn check(&self, intent: &WeightIntent) -> Result<Uid, WeightsError> {
         let (netuid, hotkey) = (self.netuid, self.hotkey);
-        if self.rules.commit_reveal {
-            return Err(WeightsError::CommitReveal(netuid));
-        }
         if intent.mechanism.0 >= self.rules.mechanisms {
             return Err(WeightsError::NoMechanism {
                 netuid,
                 mechanism: intent.mechanism,
                 count: self.rules.mechanisms,
             });
+        }
+        if let Some(rules) = &self.commit {
+            self.check_commit(rules)?;
         }
         let uid = self.uid.ok_or(WeightsError::NotRegistered { hotkey, netuid, at: self.at })?;
         let is_owner = self.owner == Some(hotkey);
@@ -103,13 +157,33 @@ impl Standing {
         // The extrinsic is in the next block at the earliest. Who never set weights has 0 here, and no limit.
         let blocks = free.saturating_sub(self.best.0.saturating_add(1));
         if self.last_update > 0 && blocks > 0 {
-            return Err(WeightsError::TooFast { blocks, last: Block(self.last_update), wait: self.span(blocks) });
+            let name = match self.commit {
+                Some(_) => "CommittingWeightsTooFast",
+                None => "SettingWeightsTooFast",
+            };
+            return Err(WeightsError::TooFast { name, blocks, last: Block(self.last_update), wait: self.span(blocks) });
+        }
+        if let Some(rules) = self.commit.as_ref().filter(|rules| rules.unrevealed >= MAX_UNREVEALED) {
+            return Err(WeightsError::TooManyCommits { count: rules.unrevealed, wait: self.until_epoch() });
         }
         if !(self.permit || is_owner || self.only_self(intent)) {
-            let wait = self.next_epoch.map(|next| self.span(next.0.saturating_sub(self.best.0)));
-            return Err(WeightsError::NoPermit { hotkey, netuid, wait });
+            return Err(WeightsError::NoPermit { hotkey, netuid, wait: self.until_epoch() });
         }
         Ok(uid)
+    }
+
+    fn check_commit(&self, rules: &CommitRules) -> Result<(), WeightsError> {
+        if rules.scheme == CommitScheme::Timelock && rules.version != COMMIT_VERSION {
+            return Err(WeightsError::CommitVersion(rules.version));
+        }
+        if rules.reveal.is_none() {
+            return Err(WeightsError::NoEpochs(self.netuid));
+        }
+        Ok(())
+    }
+
+    fn until_epoch(&self) -> Option<Duration> {
+        self.next_epoch.map(|next| self.span(next.0.saturating_sub(self.best.0)))
     }
 
     fn only_self(&self, intent: &WeightIntent) -> bool {

@@ -1,31 +1,49 @@
-//! The weight setter of a Subtensor chain with commit-reveal off.
+//! The weight setter of a Subtensor chain.
 use crate::{
     client::{ChainClient, Tip},
     error::ChainError,
-    extrinsic::{Outcome, Place, extrinsic_hash, outcome, sign, signer_of, subtensor},
+    extrinsic::{Call, extrinsic_hash, sign, signer_of, subtensor},
     metagraph::storage_index,
-    rejection::Remedy,
     runtime::{AtBlock, number, subnet},
     signer::Signer,
+    timelock::Beacon,
     weights::{
+        commit::{COMMIT_VERSION, WeightsTlockPayload, commit_hash, reveal_round, salt},
         conform::{Conformed, Slots, conform, hotkeys},
+        entropy::Entropy,
         error::WeightsError,
-        preflight::Standing,
-        quantize::max_upscale,
+        preflight::{CommitRules, Standing},
     },
 };
 use async_trait::async_trait;
 use prism_core::{
-    Block, Digest, Hotkey, Receipt, Result, Uid, WeightIntent, WeightSetter,
-    receipt::{RECEIPT_SCHEMA, Stage},
+    Block, Digest, Hotkey, Receipt, Result, WeightIntent, WeightSetter,
+    receipt::{Commitment, Opening, RECEIPT_SCHEMA, Stage},
 };
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex as Guard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex as Guard},
 };
 use subxt::dynamic::Value;
 use tokio::sync::Mutex;
+
+mod read_back;
+mod reveal;
+mod sending;
+
+/// How a vector is committed where the subnet asks for commitments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CommitScheme {
+    /// Encrypted for a beacon's round; the chain itself reveals. What the official SDK does.
+    #[default]
+    Timelock,
+    /// By hash, and a second extrinsic in the very reveal epoch: for chains that a beacon doesn't reach. A validator
+    /// that is away in that epoch loses the vector.
+    Hash,
+}
 
 /// How weights are set.
 #[derive(Debug, Clone)]
@@ -36,11 +54,18 @@ pub struct SetterConfig {
     pub period: u64,
     /// Whose slot is burned, instead of the subnet owner's.
     pub burn_hotkey: Option<Hotkey>,
+    /// How vectors are committed.
+    pub commit: CommitScheme,
+    /// The beacon to encrypt for, instead of the one that the chain names.
+    pub beacon: Option<Beacon>,
+    /// Where the randomness of commitments comes from.
+    pub entropy: Entropy,
 }
 
 impl Default for SetterConfig {
     fn default() -> Self {
-        Self { period: 64, burn_hotkey: None }
+        let (commit, entropy) = (CommitScheme::default(), Entropy::default());
+        Self { period: 64, burn_hotkey: None, commit, beacon: None, entropy }
     }
 }
 
@@ -51,20 +76,43 @@ impl SetterConfig {
         self.burn_hotkey = Some(hotkey);
         self
     }
+
+    /// The same with another way to commit.
+    #[must_use]
+    pub fn commit_by(mut self, scheme: CommitScheme) -> Self {
+        self.commit = scheme;
+        self
+    }
+
+    /// The same with a beacon of one's own.
+    #[must_use]
+    pub fn beacon(mut self, beacon: Beacon) -> Self {
+        self.beacon = Some(beacon);
+        self
+    }
+
+    /// The same with other randomness.
+    #[must_use]
+    pub fn entropy(mut self, entropy: Entropy) -> Self {
+        self.entropy = entropy;
+        self
+    }
 }
 
-/// Sets weights by `set_mechanism_weights`, one extrinsic at a time.
+/// Sets weights, one extrinsic at a time: by `set_mechanism_weights`, or where the subnet asks for commitments by
+/// `commit_timelocked_mechanism_weights` (or `commit_mechanism_weights` and `reveal_mechanism_weights`, as configured).
 ///
-/// The signature covers a nonce and an era, so that the same bytes land at most once and not after the era. While a
-/// receipt of this setter is unfinished, `prepare` gives that receipt again for the same intent and refuses any other
-/// one. The pinned block is the newest final one: a reorganisation can't void the signature.
+/// The signature covers a nonce and an era, so that the same bytes land at most once and not after the era; a commitment
+/// is encrypted once, before its extrinsic is signed. While an extrinsic of one receipt may be on its way, `prepare` gives
+/// that receipt again for the same intent and refuses any other one; commitments of further epochs can follow one that
+/// waits for its reveal. The pinned block is the newest final one: a reorganisation can't void the signature.
 #[derive(Debug)]
 pub struct SubtensorWeightSetter {
     client: ChainClient,
     signer: Arc<dyn Signer>,
     config: SetterConfig,
-    /// The unfinished receipt, as far as this process has taken it.
-    lane: Mutex<Option<Receipt>>,
+    /// The unfinished receipts, as far as this process has taken them.
+    open: Mutex<Vec<Receipt>>,
     /// Final blocks up to which an extrinsic was looked for in vain. Only saves work.
     searched: Guard<BTreeMap<Digest, u64>>,
 }
@@ -74,7 +122,7 @@ impl SubtensorWeightSetter {
     pub fn new(client: ChainClient, signer: Arc<dyn Signer>, config: SetterConfig) -> Self {
         let period = config.period.clamp(8, 2048).next_power_of_two();
         let config = SetterConfig { period, ..config };
-        Self { client, signer, config, lane: Mutex::new(None), searched: Guard::default() }
+        Self { client, signer, config, open: Mutex::default(), searched: Guard::default() }
     }
 
     /// Reads, conforms and checks an intent at the newest final block.
@@ -85,7 +133,7 @@ impl SubtensorWeightSetter {
             return Err(WeightsError::Stalled { finalized: pinned.block(), best: best.block() });
         }
         let hotkey = self.signer.hotkey();
-        let standing = Standing::read(&pinned, best.block(), hotkey, intent).await?;
+        let standing = Standing::read(&pinned, &best, hotkey, intent, self.config.commit).await?;
         standing.check(intent)?;
         let burn = self.config.burn_hotkey.or(standing.owner);
         let wanted = hotkeys(intent, hotkey, burn);
@@ -98,23 +146,18 @@ impl SubtensorWeightSetter {
             max_weights_limit: standing.rules.max_weights_limit,
             min_weights: standing.rules.min_allowed_weights.min(standing.rules.neurons),
         };
-        Ok(Plan { conformed: conform(intent, &slots)?, pinned, best })
+        Ok(Plan { conformed: conform(intent, &slots)?, commit: standing.commit, pinned, best })
     }
 
     pub(crate) async fn signed(&self, intent: WeightIntent, plan: Plan) -> Result<Receipt, WeightsError> {
+        let (call, commitment) = match &plan.commit {
+            None => (set_call(&intent, &plan.conformed), None),
+            Some(rules) => {
+                let (call, commitment) = self.commit_call(&intent, &plan, rules).await?;
+                (call, Some(commitment))
+            }
+        };
         let Plan { conformed, pinned, best, .. } = plan;
-        let (uids, weights): (Vec<_>, Vec<_>) = conformed.vector.iter().map(|(uid, w)| (uid.0, *w)).unzip();
-        let list = |values: Vec<u16>| Value::unnamed_composite(values.into_iter().map(number));
-        let call = subtensor(
-            "set_mechanism_weights",
-            [
-                ("netuid", subnet(intent.netuid)),
-                ("mecid", number(intent.mechanism.0)),
-                ("dests", list(uids)),
-                ("weights", list(weights)),
-                ("version_key", number(intent.version_key)),
-            ],
-        );
         // At the best block: an extrinsic of this account that isn't final yet has used its nonce too.
         let nonce = best.account(&self.signer.hotkey()).await?.nonce;
         let birth = Tip { number: pinned.number, hash: pinned.hash };
@@ -128,13 +171,59 @@ impl SubtensorWeightSetter {
             pinned: pinned.block(),
             vector: conformed.vector,
             holders: conformed.holders,
+            commitment,
             stage: Stage::Prepared { expires: Block(signed.expires) },
             history: vec![],
             alarms: conformed.alarms,
         })
     }
 
-    async fn step(&self, receipt: &Receipt) -> Result<Receipt, WeightsError> {
+    /// The call that commits to the vector, and what the commitment waits for.
+    async fn commit_call(
+        &self,
+        intent: &WeightIntent,
+        plan: &Plan,
+        rules: &CommitRules,
+    ) -> Result<(Call, Commitment), WeightsError> {
+        let due = rules.reveal.ok_or(WeightsError::NoEpochs(intent.netuid))?;
+        let hotkey = self.signer.hotkey();
+        let (uids, values) = plan.conformed.columns();
+        let mut rng = self.config.entropy.generator()?;
+        let (netuid, mecid) = (subnet(intent.netuid), number(intent.mechanism.0));
+        let (call, opening) = match rules.scheme {
+            CommitScheme::Timelock => {
+                let best = &plan.best;
+                let beacon = match self.config.beacon {
+                    Some(beacon) => beacon,
+                    None => best.beacon().await?.ok_or(WeightsError::NoBeacon)?,
+                };
+                let now = best.now_millis().await?;
+                let round = reveal_round(&beacon, now, best.block(), due, best.block_time()?);
+                let version_key = intent.version_key;
+                let payload = WeightsTlockPayload { hotkey: hotkey.0.to_vec(), uids, values, version_key };
+                let commit = payload.seal(&beacon, round, &mut rng)?;
+                let arguments = [
+                    ("netuid", netuid),
+                    ("mecid", mecid),
+                    ("commit", Value::from_bytes(commit)),
+                    ("reveal_round", number(round)),
+                    ("commit_reveal_version", number(COMMIT_VERSION)),
+                ];
+                (subtensor("commit_timelocked_mechanism_weights", arguments), Opening::Round(round))
+            }
+            CommitScheme::Hash => {
+                let salt = salt(&mut rng);
+                let index = storage_index(intent.netuid, intent.mechanism);
+                let hash = commit_hash(&hotkey, index, &uids, &values, &salt, intent.version_key);
+                let arguments = [("netuid", netuid), ("mecid", mecid), ("commit_hash", Value::from_bytes(hash))];
+                (subtensor("commit_mechanism_weights", arguments), Opening::Salt(salt))
+            }
+        };
+        Ok((call, Commitment { opening, epoch: rules.epoch, due }))
+    }
+
+    /// `is_alone`: no other receipt of this hotkey has an extrinsic on its way.
+    async fn step(&self, receipt: &Receipt, is_alone: bool) -> Result<Receipt, WeightsError> {
         check(receipt, self.signer.hotkey())?;
         // In this order, so that the best block isn't behind the final one.
         let finalized = self.client.finalized().await?;
@@ -144,155 +233,61 @@ impl SubtensorWeightSetter {
             return Err(ChainError::Behind { what: "best", block: best.number, expected }.into());
         }
         let heads = Heads { finalized, best };
-        match receipt.stage {
-            Stage::Prepared { expires } | Stage::Submitted { expires } => self.seek(receipt, &heads, expires).await,
-            Stage::Included { block, .. } => self.settle(receipt, &heads, block).await,
-            Stage::Finalized { block, .. } => self.read_back(receipt, &heads, block).await,
-            ref stage if stage.is_terminal() => Ok(receipt.clone()),
-            ref stage => Err(WeightsError::Receipt(format!("stage {} is not one of a plain vector", stage.name()))),
-        }
-    }
-
-    /// Prepared or submitted: it is in a block, or void, or still to be taken.
-    async fn seek(&self, receipt: &Receipt, heads: &Heads, expires: Block) -> Result<Receipt, WeightsError> {
-        if let Some(place) = self.locate(receipt, heads, expires).await? {
-            return self.found(receipt, heads, place).await;
-        }
-        let now = Block(heads.best.number);
-        // The era's last block is final, and it isn't in any.
-        if heads.finalized.number.saturating_add(1) >= expires.0 {
-            return Ok(receipt.enter(now, Stage::Expired));
-        }
-        // In the next block it would be void; whether it is in this one's siblings is for finality to show.
-        if heads.best.number.saturating_add(1) >= expires.0 {
-            return Ok(receipt.clone());
-        }
-        let at = self.client.at(heads.finalized).await?;
-        let account = at.account(&self.signer.hotkey()).await?;
-        if account.nonce > receipt.nonce {
-            let reason = format!("another extrinsic of the hotkey used nonce {}", receipt.nonce);
-            return Ok(receipt.enter(now, Stage::Superseded { reason }));
-        }
-        self.submit(receipt, now, expires, at.block_time()?).await
-    }
-
-    /// Sends the bytes, for the first time or again: a pool may have lost them.
-    async fn submit(
-        &self,
-        receipt: &Receipt,
-        now: Block,
-        expires: Block,
-        wait: Duration,
-    ) -> Result<Receipt, WeightsError> {
-        let first = matches!(receipt.stage, Stage::Prepared { .. });
-        match self.client.send(&receipt.signed).await {
-            Ok(()) if first => Ok(receipt.enter(now, Stage::Submitted { expires })),
-            Ok(()) => Ok(receipt.clone()),
-            Err(ChainError::Rejected(rejection)) => match rejection.remedy() {
-                Remedy::Never if first => Ok(receipt.enter(now, Stage::Failed { error: rejection.to_string() })),
-                // A pool had it once: its block, or the era's end, will tell.
-                _ if !first => Ok(receipt.clone()),
-                _ => Err(WeightsError::NotYet { rejection, wait }),
-            },
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Looks for the extrinsic in the blocks of its era.
-    async fn locate(&self, receipt: &Receipt, heads: &Heads, expires: Block) -> Result<Option<Place>, WeightsError> {
-        let done = self.searched().get(&receipt.hash).copied().unwrap_or(0).max(receipt.pinned.0);
-        let last = heads.best.number.min(expires.0.saturating_sub(1));
-        let place = self.client.locate(&receipt.signed, done.saturating_add(1)..=last).await?;
-        if place.is_none() {
-            self.searched().insert(receipt.hash, heads.finalized.number.min(last).max(done));
-        }
-        Ok(place)
-    }
-
-    fn searched(&self) -> std::sync::MutexGuard<'_, BTreeMap<Digest, u64>> {
-        self.searched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// In a block: did the call succeed there?
-    async fn found(&self, receipt: &Receipt, heads: &Heads, place: Place) -> Result<Receipt, WeightsError> {
-        let at = self.client.at(place.tip).await?;
-        let block = Block(place.tip.number);
-        match outcome(&at, place.index).await? {
-            Outcome::Success(_) => Ok(receipt.enter(block, Stage::Included { block, extrinsic: place.index })),
-            Outcome::Failed(error) if place.tip.number <= heads.finalized.number => {
-                Ok(receipt.enter(block, Stage::Failed { error }))
+        match (&receipt.stage, &receipt.commitment) {
+            (Stage::Prepared { expires } | Stage::Submitted { expires }, _) => {
+                self.seek(receipt, &heads, *expires).await
             }
-            // Another block at this height may run it with another end.
-            Outcome::Failed(_) => Ok(receipt.clone()),
-        }
-    }
-
-    /// Included: final, or reorganised away.
-    async fn settle(&self, receipt: &Receipt, heads: &Heads, block: Block) -> Result<Receipt, WeightsError> {
-        let tip = self.client.tip_at(block).await?;
-        let index = self.client.index_in(&receipt.signed, tip.hash).await?;
-        let Some(index) = index else {
-            let expires = expiry(receipt)?;
-            return Ok(receipt.enter(Block(heads.best.number), Stage::Submitted { expires }));
-        };
-        if block.0 > heads.finalized.number {
-            return Ok(receipt.clone());
-        }
-        let at = self.client.at(tip).await?;
-        match outcome(&at, index).await? {
-            Outcome::Success(_) => {
-                Ok(receipt.enter(Block(heads.finalized.number), Stage::Finalized { block, extrinsic: index }))
+            (Stage::Included { block, .. }, _) => self.settle(receipt, &heads, *block).await,
+            (Stage::Finalized { block, .. }, None) => self.read_back(receipt, &heads, *block).await,
+            (Stage::Finalized { block, .. }, Some(commitment)) => {
+                self.committed(receipt, &heads, *block, commitment).await
             }
-            Outcome::Failed(error) => Ok(receipt.enter(Block(heads.finalized.number), Stage::Failed { error })),
+            (Stage::Committed { epoch, .. }, Some(Commitment { opening: Opening::Round(_), .. })) => {
+                self.await_reveal(receipt, &heads, *epoch).await
+            }
+            (Stage::Committed { epoch, .. }, Some(Commitment { opening: Opening::Salt(salt), .. })) => {
+                self.sign_reveal(receipt, &heads, *epoch, salt, is_alone).await
+            }
+            (Stage::Revealing { signed, nonce, birth, expires }, Some(_)) => {
+                let reveal = reveal::Reveal { signed, nonce: *nonce, birth: *birth, expires: *expires };
+                self.reveal(receipt, &heads, &reveal).await
+            }
+            (Stage::Revealed { block }, Some(_)) => self.read_back(receipt, &heads, *block).await,
+            (stage, _) if stage.is_terminal() => Ok(receipt.clone()),
+            (stage, _) => Err(WeightsError::Receipt(format!("stage {} does not fit what was signed", stage.name()))),
         }
     }
 
-    /// Final: the chain's weights equal the vector, or something took its place.
-    async fn read_back(&self, receipt: &Receipt, heads: &Heads, included: Block) -> Result<Receipt, WeightsError> {
-        let at = self.client.at(heads.finalized).await?;
-        let (netuid, block) = (receipt.intent.netuid, at.block());
-        let superseded = |reason: String| receipt.enter(block, Stage::Superseded { reason });
-        let hotkey = self.signer.hotkey();
-        let Some(own) = at.uid(netuid, &hotkey).await? else {
-            return Ok(superseded(format!("hotkey {hotkey} is no longer registered on subnet {netuid}")));
+    /// Whether an intent may be prepared while these receipts are open; the receipt when it is one of theirs.
+    async fn admit(&self, open: &mut Vec<Receipt>, intent: &WeightIntent) -> Result<Option<Receipt>, WeightsError> {
+        if let Some(known) = open.iter().find(|receipt| receipt.intent == *intent) {
+            return Ok(Some(known.clone()));
+        }
+        let same = |other: &WeightIntent| {
+            (other.netuid, other.mechanism, other.epoch) == (intent.netuid, intent.mechanism, intent.epoch)
         };
-        let index = storage_index(netuid, receipt.intent.mechanism);
-        let (row, last_update) = tokio::try_join!(at.weights(index, own), at.last_update(index, own))?;
-        let (moved, alarms) = self.changed_hands(&at, receipt).await?;
-        let read: BTreeMap<Uid, u16> = row.into_iter().collect();
-        // A slot that changed hands loses the weights that were set for its former holder.
-        let kept = |uid: &Uid| !moved.contains(uid);
-        let stored = stored(&receipt.vector);
-        let same = stored.iter().filter(|(uid, _)| kept(uid)).eq(read.iter().filter(|(uid, _)| kept(uid)));
-        let mut next = if same {
-            receipt.enter(block, Stage::ReadBack { block, uids: read })
-        } else if last_update > included.0 {
-            superseded(format!("another extrinsic set weights in block {last_update}"))
-        } else {
-            superseded(format!("the chain holds other weights than those it took in block {included}"))
+        let Some(at) = open.iter().position(|receipt| receipt.stage.is_sending() || same(&receipt.intent)) else {
+            return Ok(None);
         };
-        next.alarms.extend(alarms.into_iter().filter(|alarm| !receipt.alarms.contains(alarm)));
-        Ok(next)
-    }
-
-    /// The slots of the vector that another hotkey holds by now, and an alarm for each.
-    async fn changed_hands(&self, at: &AtBlock, receipt: &Receipt) -> Result<(Vec<Uid>, Vec<String>), WeightsError> {
-        let uids: Vec<Uid> = receipt.holders.keys().copied().collect();
-        let now = at.holders(receipt.intent.netuid, &uids).await?;
-        let moved = receipt.holders.iter().zip(now).filter(|((_, then), now)| *now != Some(**then));
-        let (uids, alarms) = moved
-            .map(|((uid, then), now)| {
-                let now = now.map_or_else(|| "nobody".to_owned(), |hotkey| hotkey.to_string());
-                (
-                    *uid,
-                    format!(
-                        "slot {uid} changed hands: {then} held it at block {}, {now} at {}",
-                        receipt.pinned, at.number
-                    ),
-                )
-            })
-            .unzip();
-        Ok((uids, alarms))
+        let Some(receipt) = open.get(at).cloned() else { return Ok(None) };
+        let until = match receipt.stage {
+            Stage::Committed { due, .. } => due,
+            Stage::Revealing { expires, .. } => expires,
+            _ => expiry(&receipt)?,
+        };
+        // One that was never sent is void when its era is over.
+        let unsent = matches!(receipt.stage, Stage::Prepared { .. });
+        if unsent && self.client.finalized().await?.number.saturating_add(1) >= until.0 {
+            open.swap_remove(at);
+            return Ok(None);
+        }
+        Err(WeightsError::InFlight {
+            epoch: receipt.intent.epoch,
+            hash: format!("0x{}", receipt.hash),
+            stage: receipt.stage.name(),
+            until,
+            wait: self.client.block_time().await?,
+        })
     }
 }
 
@@ -300,6 +295,8 @@ impl SubtensorWeightSetter {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) conformed: Conformed,
+    /// None with commit-reveal off.
+    pub(crate) commit: Option<CommitRules>,
     pub(crate) pinned: AtBlock,
     best: AtBlock,
 }
@@ -310,10 +307,21 @@ struct Heads {
     best: Tip,
 }
 
-/// The vector as the chain keeps it.
-fn stored(vector: &BTreeMap<Uid, u16>) -> BTreeMap<Uid, u16> {
-    let weights: Vec<u16> = vector.values().copied().collect();
-    vector.keys().copied().zip(max_upscale(&weights)).collect()
+fn list(values: Vec<u16>) -> Value {
+    Value::unnamed_composite(values.into_iter().map(number))
+}
+
+/// The call that sets the vector at once.
+fn set_call(intent: &WeightIntent, conformed: &Conformed) -> Call {
+    let (uids, weights) = conformed.columns();
+    let arguments = [
+        ("netuid", subnet(intent.netuid)),
+        ("mecid", number(intent.mechanism.0)),
+        ("dests", list(uids)),
+        ("weights", list(weights)),
+        ("version_key", number(intent.version_key)),
+    ];
+    subtensor("set_mechanism_weights", arguments)
 }
 
 /// The first block in which the receipt's signature is void.
@@ -328,17 +336,24 @@ fn expiry(receipt: &Receipt) -> Result<Block, WeightsError> {
 
 /// A receipt comes back from a store: it must be whole, and this hotkey's.
 fn check(receipt: &Receipt, hotkey: Hotkey) -> Result<(), WeightsError> {
-    if receipt.schema != RECEIPT_SCHEMA {
+    if !(1..=RECEIPT_SCHEMA).contains(&receipt.schema) {
         return Err(WeightsError::Receipt(format!("schema is {}, expected {RECEIPT_SCHEMA}", receipt.schema)));
     }
     if extrinsic_hash(&receipt.signed) != receipt.hash.0 {
         return Err(WeightsError::Receipt("its extrinsic does not have its hash".into()));
     }
-    match signer_of(&receipt.signed) {
-        Some(signer) if signer == hotkey => Ok(()),
-        Some(signer) => Err(WeightsError::Receipt(format!("hotkey {signer} signed it, not {hotkey}"))),
-        None => Err(WeightsError::Receipt("it holds no signed extrinsic".into())),
+    let reveal = match &receipt.stage {
+        Stage::Revealing { signed, .. } => Some(signed),
+        _ => None,
+    };
+    for signed in std::iter::once(&receipt.signed).chain(reveal) {
+        match signer_of(signed) {
+            Some(signer) if signer == hotkey => {}
+            Some(signer) => return Err(WeightsError::Receipt(format!("hotkey {signer} signed it, not {hotkey}"))),
+            None => return Err(WeightsError::Receipt("it holds no signed extrinsic".into())),
+        }
     }
+    Ok(())
 }
 
 #[async_trait]
@@ -348,30 +363,13 @@ impl WeightSetter for SubtensorWeightSetter {
     }
 
     async fn prepare(&self, intent: WeightIntent) -> Result<Receipt> {
-        let mut lane = self.lane.lock().await;
-        let plan = match &*lane {
-            None => self.conform(&intent).await?,
-            Some(receipt) if receipt.intent == intent => return Ok(receipt.clone()),
-            Some(receipt) => {
-                let finalized = self.client.finalized().await.map_err(WeightsError::from)?;
-                let expires = expiry(receipt)?;
-                let unsent = matches!(receipt.stage, Stage::Prepared { .. });
-                // One that was never sent is void when its era is over.
-                if !(unsent && finalized.number.saturating_add(1) >= expires.0) {
-                    return Err(WeightsError::InFlight {
-                        epoch: receipt.intent.epoch.0,
-                        hash: format!("0x{}", receipt.hash),
-                        stage: receipt.stage.name(),
-                        expires,
-                        wait: self.client.block_time().await.map_err(WeightsError::from)?,
-                    }
-                    .into());
-                }
-                self.conform(&intent).await?
-            }
-        };
+        let mut open = self.open.lock().await;
+        if let Some(known) = self.admit(&mut open, &intent).await? {
+            return Ok(known);
+        }
+        let plan = self.conform(&intent).await?;
         let receipt = self.signed(intent, plan).await?;
-        *lane = Some(receipt.clone());
+        open.push(receipt.clone());
         Ok(receipt)
     }
 
@@ -379,21 +377,21 @@ impl WeightSetter for SubtensorWeightSetter {
         if receipt.stage.is_terminal() {
             return Ok(receipt.clone());
         }
-        let mut lane = self.lane.lock().await;
-        let next = self.step(receipt).await?;
-        let ours = lane.as_ref().is_none_or(|known| known.hash == next.hash);
+        let mut open = self.open.lock().await;
+        let is_alone = !open.iter().any(|other| other.hash != receipt.hash && other.stage.is_sending());
+        let next = self.step(receipt, is_alone).await?;
+        open.retain(|known| known.hash != next.hash);
         if next.stage.is_terminal() {
             self.searched().remove(&next.hash);
-            if ours {
-                *lane = None;
-            }
-        } else if ours {
-            *lane = Some(next.clone());
+        } else {
+            open.push(next.clone());
         }
         Ok(next)
     }
 }
 
+#[cfg(test)]
+mod commitments;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod span;
 pub use load::{ConfigError, Overrides, load, print};
 pub use span::Span;
 
+use prism_chain::CommitScheme;
 use prism_core::{Hotkey, MechanismId, Netuid};
 use prism_eval::sandbox::detect::SandboxConfig;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,9 @@ pub struct ChainConfig {
     pub mechanism: MechanismId,
     /// Who takes the share that nobody earned; the subnet owner when absent.
     pub burn_hotkey: Option<Hotkey>,
+    /// How weights are committed where the subnet asks for commitments: `timelock` (the chain reveals them), or `hash`
+    /// for a chain that no beacon reaches (this validator reveals them, and must be up in the reveal epoch).
+    pub commit: CommitScheme,
 }
 
 impl Default for ChainConfig {
@@ -57,6 +61,7 @@ impl Default for ChainConfig {
             netuid: Netuid(1),
             mechanism: MechanismId(0),
             burn_hotkey: None,
+            commit: CommitScheme::Timelock,
         }
     }
 }

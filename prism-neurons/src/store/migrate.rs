@@ -3,7 +3,7 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 1] = [include_str!("schema/0001.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
   version    INTEGER PRIMARY KEY,

@@ -108,10 +108,14 @@ impl Store {
     /// Records a freshly signed receipt, before anything of it is sent.
     ///
     /// # Errors
-    /// `State` while another receipt is in flight.
+    /// `State` while another receipt has an extrinsic on its way, or is open for the same epoch.
     pub async fn begin_receipt(&self, receipt: Receipt, now: SystemTime) -> Result<ReceiptRecord, StoreError> {
         self.write(move |db| {
-            if let Some(other) = first(db, IN_FLIGHT, [], ReceiptRecord::from_row)? {
+            let open = rows(db, OPEN, [], ReceiptRecord::from_row)?;
+            let blocks = |other: &ReceiptRecord| {
+                other.receipt.stage.is_sending() || other.receipt.intent.epoch == receipt.intent.epoch
+            };
+            if let Some(other) = open.into_iter().find(blocks) {
                 return Err(StoreError::State {
                     what: "receipt",
                     id: other.receipt.hash.to_string(),
@@ -163,23 +167,23 @@ impl Store {
         .await
     }
 
-    /// The receipt that is not at its end yet; there is at most one.
+    /// The receipts that are not at their end: first the one that has an extrinsic on its way, if there is one, then
+    /// commitments that wait for their reveal, oldest first.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn receipt_in_flight(&self) -> Result<Option<ReceiptRecord>, StoreError> {
-        self.read(|db| first(db, IN_FLIGHT, [], ReceiptRecord::from_row)).await
+    pub async fn open_receipts(&self) -> Result<Vec<ReceiptRecord>, StoreError> {
+        self.read(|db| rows(db, OPEN, [], ReceiptRecord::from_row)).await
     }
 
-    /// The receipt that was begun last.
+    /// The last epoch whose weights were read back from the chain.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn newest_receipt(&self) -> Result<Option<ReceiptRecord>, StoreError> {
+    pub async fn last_landed(&self) -> Result<Option<Epoch>, StoreError> {
         self.read(|db| {
-            let sql =
-                "SELECT attempt, receipt FROM receipts ORDER BY epoch DESC, created_at DESC, attempt DESC LIMIT 1";
-            first(db, sql, [], ReceiptRecord::from_row)
+            let sql = "SELECT epoch FROM receipts WHERE stage = 'read_back' ORDER BY epoch DESC LIMIT 1";
+            first(db, sql, [], |row| Ok(Epoch(row.number("epoch")?)))
         })
         .await
     }
@@ -197,4 +201,5 @@ impl Store {
     }
 }
 
-const IN_FLIGHT: &str = "SELECT attempt, receipt FROM receipts WHERE terminal = 0";
+const OPEN: &str = "SELECT attempt, receipt FROM receipts WHERE terminal = 0
+                    ORDER BY stage IN ('committed', 'revealed'), epoch";

@@ -109,6 +109,7 @@ fn receipt(epoch: u64, stage: Stage) -> Receipt {
         pinned: Block(10),
         vector: [(Uid(2), 65535)].into(),
         holders: [(Uid(2), ALICE)].into(),
+        commitment: None,
         stage,
         history: vec![],
         alarms: vec![],
@@ -226,7 +227,7 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
 }
 
 #[tokio::test]
-async fn a_receipt_is_on_record_before_every_step_and_only_one_is_in_flight() {
+async fn a_receipt_is_on_record_before_every_step_and_only_one_is_on_its_way() {
     let mut store = Reopened::new();
     let record = AllocationRecord {
         epoch: Epoch(3),
@@ -245,12 +246,35 @@ async fn a_receipt_is_on_record_before_every_step_and_only_one_is_in_flight() {
     assert!(matches!(second, Err(StoreError::State { what: "receipt", .. })));
     begun.receipt = begun.receipt.enter(Block(11), Stage::Submitted { expires: Block(74) });
     store.step().update_receipt(begun.clone(), now()).await.unwrap();
-    assert_eq!(store.step().receipt_in_flight().await.unwrap(), Some(begun.clone()));
+    assert_eq!(store.step().open_receipts().await.unwrap(), std::slice::from_ref(&begun));
     begun.receipt = begun.receipt.enter(Block(80), Stage::Expired);
     store.step().update_receipt(begun.clone(), now()).await.unwrap();
-    assert_eq!(store.step().receipt_in_flight().await.unwrap(), None);
+    assert_eq!(store.step().open_receipts().await.unwrap(), []);
     assert_eq!(store.step().begin_receipt(prepared, now()).await.unwrap().attempt, 2);
     assert_eq!(store.step().receipts(Epoch(3)).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_commitment_that_waits_for_its_reveal_lets_other_epochs_follow() {
+    let mut store = Reopened::new();
+    let prepared = |epoch| receipt(epoch, Stage::Prepared { expires: Block(74) });
+    let mut third = store.step().begin_receipt(prepared(3), now()).await.unwrap();
+    third.receipt =
+        third.receipt.enter(Block(20), Stage::Committed { round: Some(9), epoch: Epoch(3), due: Block(60) });
+    store.step().update_receipt(third.clone(), now()).await.unwrap();
+    let again = store.step().begin_receipt(prepared(3), now()).await;
+    assert!(matches!(again, Err(StoreError::State { what: "receipt", .. })), "one vector for an epoch");
+    let fourth = store.step().begin_receipt(prepared(4), now()).await.unwrap();
+    assert_eq!(store.step().open_receipts().await.unwrap(), [fourth, third.clone()], "what is on its way comes first");
+    // A second extrinsic can't be on record beside the one that is on its way.
+    let revealing = Stage::Revealing { signed: vec![1], nonce: 5, birth: Block(60), expires: Block(124) };
+    let both = ReceiptRecord { receipt: third.receipt.enter(Block(60), revealing), ..third.clone() };
+    assert!(store.step().update_receipt(both, now()).await.is_err());
+    assert_eq!(store.step().last_landed().await.unwrap(), None);
+    let read = Stage::ReadBack { block: Block(70), uids: third.receipt.vector.clone() };
+    third.receipt = third.receipt.enter(Block(70), read);
+    store.step().update_receipt(third, now()).await.unwrap();
+    assert_eq!(store.step().last_landed().await.unwrap(), Some(Epoch(3)));
 }
 
 #[tokio::test]

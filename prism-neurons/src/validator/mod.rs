@@ -32,7 +32,7 @@ pub use evaluate::RetryRule;
 use crate::store::Store;
 use prism_core::{
     Artifacts, Cancel, ChainView, Clock, Error, Fault, Kind, MechanismId, Netuid, Observer, Result, Retry, Reviewer,
-    RewardPolicy, Scorer, SubmissionSource, Trainer, WeightSetter, plan::DataRef, receipt::Stage,
+    RewardPolicy, Scorer, SubmissionSource, Trainer, WeightSetter, plan::DataRef,
 };
 use prism_eval::policy::PrismPolicy;
 use std::{sync::Arc, time::Duration};
@@ -102,8 +102,8 @@ impl Validator {
     /// Those of the steps; `Cancelled`.
     pub async fn run_cohort(&self, cancel: &Cancel) -> Result<()> {
         self.start().await?;
-        // Weights of an earlier epoch that are under way are seen through first.
-        while self.store().receipt_in_flight().await?.is_some() {
+        // An extrinsic of an earlier epoch that is on its way is seen through first.
+        while self.store().open_receipts().await?.iter().any(|record| record.receipt.stage.is_sending()) {
             self.pay_step().await?;
             self.pause(cancel).await?;
         }
@@ -120,20 +120,16 @@ impl Validator {
             }
         }
         // One vector: where epochs are short, the next one is due by the time that this has landed.
+        let head = self.0.chain.head().await?;
+        let epoch = self.0.chain.epoch_at(self.0.netuid, head.finalized).await?;
         loop {
             match self.pay_step().await {
                 Ok(step) if step.is_done() => return Ok(()),
-                Ok(_) if self.has_landed().await? => return Ok(()),
+                Ok(_) if self.store().last_landed().await? >= Some(epoch) => return Ok(()),
                 Err(error) if error.retry_class() == Retry::Never => return Err(error),
                 Ok(_) | Err(_) => self.pause(cancel).await?,
             }
         }
-    }
-
-    /// Whether the newest weights were read back from the chain.
-    async fn has_landed(&self) -> Result<bool> {
-        let newest = self.store().newest_receipt().await?;
-        Ok(newest.is_some_and(|record| matches!(record.receipt.stage, Stage::ReadBack { .. })))
     }
 
     /// What a start owes: runs that were going on are pending again, the published families are on record, a cohort is

@@ -12,21 +12,31 @@ use std::collections::{BTreeMap, BTreeSet};
 const ATTEMPTS: usize = 4;
 
 impl Validator {
-    /// One step towards this epoch's weights: advance the receipt in flight, or decide what is paid, or sign it.
+    /// One step towards this epoch's weights: advance a receipt that is open, or decide what is paid, or sign it. A
+    /// commitment waits for its reveal while those of later epochs follow; when the reveal is missed, theirs replace it.
     pub(super) async fn pay_step(&self) -> Result<Step> {
         let parts = &self.0;
-        if let Some(record) = parts.store.receipt_in_flight().await? {
-            let receipt = parts.weight_setter.advance(&record.receipt).await?;
-            if receipt == record.receipt {
-                return Ok(Step::Waiting);
+        let open = parts.store.open_receipts().await?;
+        let mut trouble = None;
+        for record in &open {
+            match self.advance(record).await {
+                Ok(true) => return Ok(Step::Moved),
+                Ok(false) => {}
+                // The others can go on.
+                Err(error) => trouble = trouble.or(Some(error)),
             }
-            tracing::info!(stage = receipt.stage.name(), hash = %receipt.hash, "weights moved");
-            let record = ReceiptRecord { receipt, ..record };
-            parts.store.update_receipt(record, parts.clock.now()).await?;
-            return Ok(Step::Moved);
+        }
+        if let Some(error) = trouble {
+            return Err(error);
+        }
+        if open.iter().any(|record| record.receipt.stage.is_sending()) {
+            return Ok(Step::Waiting);
         }
         let head = parts.chain.head().await?;
         let epoch = parts.chain.epoch_at(parts.netuid, head.finalized).await?;
+        if open.iter().any(|record| record.receipt.intent.epoch == epoch) {
+            return Ok(Step::Waiting);
+        }
         let Some(allocation) = self.allocation(epoch).await? else { return Ok(Step::Done) };
         let receipts = parts.store.receipts(epoch).await?;
         if receipts.iter().any(|record| matches!(record.receipt.stage, Stage::ReadBack { .. })) {
@@ -53,6 +63,26 @@ impl Validator {
         }
         parts.store.begin_receipt(receipt, parts.clock.now()).await?;
         Ok(Step::Moved)
+    }
+
+    /// Moves one open receipt on. Whether it moved.
+    async fn advance(&self, record: &ReceiptRecord) -> Result<bool> {
+        let parts = &self.0;
+        let receipt = parts.weight_setter.advance(&record.receipt).await?;
+        if receipt == record.receipt {
+            return Ok(false);
+        }
+        let (epoch, stage) = (receipt.intent.epoch, receipt.stage.name());
+        tracing::info!(%epoch, stage, hash = %receipt.hash, "weights moved");
+        for alarm in receipt.alarms.iter().filter(|alarm| !record.receipt.alarms.contains(alarm)) {
+            tracing::warn!(%epoch, stage, alarm, "weights have an alarm");
+        }
+        if matches!(receipt.stage, Stage::RevealMissed) {
+            tracing::warn!(%epoch, "the weights were not revealed; those of the epoch that is going on take their place");
+        }
+        let record = ReceiptRecord { receipt, attempt: record.attempt };
+        parts.store.update_receipt(record, parts.clock.now()).await?;
+        Ok(true)
     }
 
     /// What this epoch pays: decided once, then kept. Nothing before the first cohort is settled.

@@ -11,10 +11,11 @@ use crate::{
 };
 use async_trait::async_trait;
 use prism_core::{
-    Block, Digest, Error, Evidence, Fault, Finite, Hotkey, Kind, ScoreCard, SubmissionId, Uid,
+    Block, Digest, Error, Evidence, Fault, Finite, Hotkey, Kind, Receipt, ScoreCard, SubmissionId, Uid, WeightIntent,
     artifacts::ArtifactsExt,
     evidence::Audit,
     plan::{RunRole, Subject},
+    receipt::Stage,
     score::Track,
     submission::{SubmissionKind, SubmissionStatus},
     testing::{
@@ -402,4 +403,56 @@ async fn a_title_is_paid_only_after_a_second_cohort_confirms_it() {
     let cohorts = store.cohorts(9).await.unwrap();
     let seeds: Vec<_> = cohorts.iter().filter_map(|cohort| cohort.seed).collect();
     assert!(seeds.len() == 2 && seeds[0] != seeds[1], "confirmed on other rows: {seeds:?}");
+}
+
+/// Commits instead of setting: a commitment is revealed two epochs later, but for the first one's.
+#[derive(Debug, Clone)]
+struct CommittingSetter {
+    inner: RecordingSetter,
+    chain: FakeChain,
+}
+
+#[async_trait]
+impl WeightSetter for CommittingSetter {
+    fn name(&self) -> &str {
+        "committing"
+    }
+    async fn prepare(&self, intent: WeightIntent) -> Result<Receipt> {
+        self.inner.prepare(intent).await
+    }
+    async fn advance(&self, receipt: &Receipt) -> Result<Receipt> {
+        let (head, epoch) = (self.chain.tip(), receipt.intent.epoch);
+        let stage = match &receipt.stage {
+            Stage::Finalized { .. } => Stage::Committed { round: Some(1), epoch, due: Block(10 * (epoch.0 + 2)) },
+            Stage::Committed { due, .. } if head.finalized < *due => return Ok(receipt.clone()),
+            Stage::Committed { .. } if self.inner.intents()[0].epoch == epoch => Stage::RevealMissed,
+            Stage::Committed { due, .. } => Stage::Revealed { block: *due },
+            Stage::Revealed { block } => Stage::ReadBack { block: *block, uids: receipt.vector.clone() },
+            _ => return self.inner.advance(receipt).await,
+        };
+        Ok(receipt.enter(head.block, stage))
+    }
+}
+
+#[tokio::test]
+async fn commitments_follow_each_other_and_a_missed_reveal_is_made_up_for() {
+    let world = World::new();
+    let store = world.store();
+    let setter = CommittingSetter { inner: world.setter.clone(), chain: world.chain.clone() };
+    let validator = world.builder(&store, world.trainer()).weight_setter(setter).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+
+    let epochs: Vec<u64> = world.setter.intents().iter().map(|intent| intent.epoch.0).collect();
+    let first = epochs[0];
+    assert!(epochs.len() >= 3, "epoch {first} was not revealed before the next two committed: {epochs:?}");
+    assert!(epochs.iter().copied().eq(first..first + epochs.len() as u64), "one vector for each epoch: {epochs:?}");
+    let stage = async |epoch| {
+        let receipts = store.receipts(Epoch(epoch)).await.unwrap();
+        assert_eq!(receipts.len(), 1);
+        receipts[0].receipt.stage.name()
+    };
+    assert_eq!((stage(first).await, stage(first + 1).await), ("reveal_missed", "read_back"));
+    assert_eq!(store.last_landed().await.unwrap(), Some(Epoch(first + 1)));
 }

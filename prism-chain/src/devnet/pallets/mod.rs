@@ -2,6 +2,8 @@
 
 pub(super) mod aura;
 pub(super) mod balances;
+pub(super) mod commitments;
+pub(super) mod drand;
 pub(super) mod subtensor;
 pub(super) mod system;
 pub(super) mod timestamp;

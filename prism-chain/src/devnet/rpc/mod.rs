@@ -3,19 +3,23 @@
 mod author;
 mod chain;
 mod fault;
+mod interference;
 mod params;
 mod state;
 mod system;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use jsonrpsee::server::middleware::rpc::RpcServiceBuilder;
 use jsonrpsee::server::{BatchRequestConfig, Server, ServerConfig, ServerHandle};
 use jsonrpsee::{Extensions, PendingSubscriptionSink, RpcModule, SubscriptionMessage, SubscriptionSink};
 use serde::Serialize;
 
+pub(super) use interference::{Cut, Interference};
+
 use super::SharedChain;
-use super::error::DevnetError;
+use interference::Interfered;
 
 /// Room for the largest extrinsic as hexadecimal digits.
 const MAX_REQUEST_BYTES: u32 = 9 * 1024 * 1024;
@@ -24,9 +28,11 @@ const MAX_CONNECTIONS: u32 = 256;
 const MAX_SUBSCRIPTIONS_PER_CONNECTION: u32 = 256;
 const MAX_BATCH: u32 = 64;
 
-/// Starts the server. It stops when the handle is told to.
-pub(super) async fn serve(listen: SocketAddr, chain: SharedChain) -> Result<(SocketAddr, ServerHandle), DevnetError> {
-    let failed = |source: std::io::Error| DevnetError::Listen { address: listen, source };
+/// Starts the server on a port of its own, for the relay. It stops when the handle is told to.
+pub(super) async fn serve(
+    chain: SharedChain,
+    interference: Interference,
+) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let config = ServerConfig::builder()
         .max_request_body_size(MAX_REQUEST_BYTES)
         .max_response_body_size(MAX_RESPONSE_BYTES)
@@ -35,10 +41,12 @@ pub(super) async fn serve(listen: SocketAddr, chain: SharedChain) -> Result<(Soc
         .set_batch_request_config(BatchRequestConfig::Limit(MAX_BATCH))
         .set_tcp_no_delay(true)
         .build();
-    let server = Server::builder().set_config(config).build(listen).await.map_err(failed)?;
-    let address = server.local_addr().map_err(failed)?;
-    let module = methods(chain).map_err(|error| failed(std::io::Error::other(error)))?;
-    Ok((address, server.start(module)))
+    let middleware =
+        RpcServiceBuilder::new().layer_fn(move |service| Interfered { service, interference: interference.clone() });
+    let builder = Server::builder().set_config(config).set_rpc_middleware(middleware);
+    let server = builder.build((Ipv4Addr::LOCALHOST, 0)).await?;
+    let address = server.local_addr()?;
+    Ok((address, server.start(methods(chain).map_err(std::io::Error::other)?)))
 }
 
 /// All methods, and `rpc_methods` that lists them. The list has no `archive_` or `chainHead_` names, by which clients
@@ -71,15 +79,15 @@ async fn accept(pending: PendingSubscriptionSink) -> Option<SubscriptionSink> {
 mod tests {
     use std::sync::Mutex;
 
+    use crate::devnet::DevnetConfig;
     use crate::devnet::chain::Chain;
-    use crate::devnet::{DevnetConfig, genesis};
 
     use super::*;
 
     #[test]
     fn the_methods_are_those_of_the_legacy_interface_and_no_newer_one() {
         let config = DevnetConfig::default();
-        let chain = Chain::new(&config, Vec::new(), |execution| genesis::build(&config, execution));
+        let chain = Chain::start(&config).unwrap();
         let module = methods(Arc::new(Mutex::new(chain))).unwrap();
         let names: Vec<_> = module.method_names().collect();
         for needed in [

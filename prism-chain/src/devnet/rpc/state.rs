@@ -1,9 +1,12 @@
 //! `state_*`: storage, runtime calls, versions.
 
+use std::sync::Arc;
+
 use jsonrpsee::RpcModule;
 use jsonrpsee::core::RegisterMethodError;
 use jsonrpsee::types::ErrorObjectOwned;
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
 
 use super::params::{Arguments, unhex};
 use super::{accept, fault, send};
@@ -11,7 +14,7 @@ use crate::devnet::block::hex;
 use crate::devnet::chain::Chain;
 use crate::devnet::runtime::RuntimeVersion;
 use crate::devnet::runtime_api::{self, CallError};
-use crate::devnet::state::{At, Read};
+use crate::devnet::view::View;
 use crate::devnet::{SharedChain, lock};
 
 /// Keys in one page, as nodes allow.
@@ -22,7 +25,7 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         let arguments = Arguments::of(&params)?;
         let key = arguments.bytes(0)?;
         let chain = lock(chain);
-        Ok::<_, ErrorObjectOwned>(state(&chain, &arguments, 1)?.read(&key).map(hex))
+        Ok::<_, ErrorObjectOwned>(view(&chain, &arguments, 1)?.read(&key).map(hex))
     })?;
     module.register_method("state_getKeysPaged", |params, chain, _| {
         let arguments = Arguments::of(&params)?;
@@ -33,7 +36,7 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         }
         let start = arguments.optional_bytes(2)?;
         let chain = lock(chain);
-        let keys = state(&chain, &arguments, 3)?.keys(&prefix, start.as_deref(), count);
+        let keys = view(&chain, &arguments, 3)?.keys(&prefix, start.as_deref(), count);
         Ok(keys.into_iter().map(hex).collect::<Vec<_>>())
     })?;
     module.register_method("state_queryStorageAt", |params, chain, _| {
@@ -47,29 +50,46 @@ pub(super) fn register(module: &mut RpcModule<SharedChain>) -> Result<(), Regist
         let at = arguments.block(2, &chain)?;
         runtime_api::call(&chain, method, &parameters, at).map(hex).map_err(|error| fault::call(&error))
     })?;
-    module.register_method("state_getMetadata", |_, chain, _| hex(lock(chain).metadata().oldest()))?;
-    module.register_method("state_getRuntimeVersion", |_, chain, _| version(lock(chain).version()))?;
+    module.register_method("state_getMetadata", |params, chain, _| {
+        let chain = lock(chain);
+        let at = Arguments::of(&params)?.block(0, &chain)?;
+        Ok::<_, ErrorObjectOwned>(hex(chain.runtime_at(at).metadata.oldest()))
+    })?;
+    module.register_method("state_getRuntimeVersion", |params, chain, _| {
+        let chain = lock(chain);
+        let at = Arguments::of(&params)?.block(0, &chain)?;
+        Ok::<_, ErrorObjectOwned>(version(&chain.runtime_at(at).version))
+    })?;
     module.register_alias("chain_getRuntimeVersion", "state_getRuntimeVersion")?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
         |_, pending, chain, _| async move {
-            let version = version(lock(&chain).version());
-            if let Some(sink) = accept(pending).await
-                && send(&sink, &version).await.is_ok()
-            {
-                // The runtime stays what it is.
-                sink.closed().await;
+            let mut heads = lock(&chain).subscribe_heads();
+            let Some(sink) = accept(pending).await else { return };
+            let mut told = None;
+            loop {
+                let runtime = Arc::clone(lock(&chain).runtime());
+                if told != Some(runtime.version.spec_version) {
+                    told = Some(runtime.version.spec_version);
+                    if send(&sink, &version(&runtime.version)).await.is_err() {
+                        return;
+                    }
+                }
+                tokio::select! {
+                    () = sink.closed() => return,
+                    head = heads.recv() => if matches!(head, Err(RecvError::Closed)) { return },
+                }
             }
         },
     )?;
     Ok(())
 }
 
-fn state<'a>(chain: &'a Chain, arguments: &Arguments, index: usize) -> Result<At<'a>, ErrorObjectOwned> {
+fn view<'a>(chain: &'a Chain, arguments: &Arguments, index: usize) -> Result<View<'a>, ErrorObjectOwned> {
     let number = arguments.block(index, chain)?;
-    chain.state_at(number).ok_or_else(|| fault::call(&CallError::Discarded(number)))
+    chain.view_at(number).ok_or_else(|| fault::call(&CallError::Discarded(number)))
 }
 
 fn query(chain: &Chain, arguments: &Arguments) -> Result<Value, ErrorObjectOwned> {
@@ -78,14 +98,14 @@ fn query(chain: &Chain, arguments: &Arguments) -> Result<Value, ErrorObjectOwned
     if keys.len() > MAX_PAGE {
         return Err(fault::too_many(keys.len(), MAX_PAGE));
     }
-    let state = state(chain, arguments, 1)?;
+    let view = view(chain, arguments, 1)?;
     let block = chain.block_at(arguments.block(1, chain)?).map(|block| hex(block.hash));
     let changes = keys
         .iter()
         .map(|key| {
             let bytes = key.as_str().and_then(unhex);
             let bytes = bytes.ok_or_else(|| fault::invalid_params("a key must be 0x and digits"))?;
-            Ok((key.clone(), state.read(&bytes).map(hex)))
+            Ok((key.clone(), view.read(&bytes).map(hex)))
         })
         .collect::<Result<Vec<_>, ErrorObjectOwned>>()?;
     Ok(json!([{ "block": block, "changes": changes }]))

@@ -10,6 +10,7 @@ use jsonrpsee::{
     types::{ErrorObjectOwned, Params},
     ws_client::{WsClient, WsClientBuilder},
 };
+use prism_core::Uid;
 use prism_core::testing::weight_setter::{self, Ledger, WeightSetterDriver};
 use std::sync::PoisonError;
 
@@ -98,19 +99,22 @@ struct Driver {
     _server: ServerHandle,
     client: ChainClient,
     setter: SubtensorWeightSetter,
+    commit: Option<CommitScheme>,
 }
 
 impl Driver {
-    async fn new() -> Result<Self> {
+    /// Over a subnet with commit-reveal, or without.
+    async fn new(commit: Option<CommitScheme>) -> Result<Self> {
         // The suite prepares again and again; the rate limit is another test's matter.
         let mut config: DevnetConfig = config();
-        config.subnets[0].weights_rate_limit = 0;
+        let subnet = &mut config.subnets[0];
+        (subnet.weights_rate_limit, subnet.commit_reveal) = (0, commit.is_some());
         let devnet = Devnet::start(config).await.unwrap();
         devnet.produce_blocks(10).await;
         let (node, url, server) = Node::start(&devnet).await;
         let client = ChainClient::connect(ChainConfig::new(url)).await?;
-        let setter = setter(&client, "validator", SetterConfig::default());
-        Ok(Self { devnet, node, _server: server, client, setter })
+        let setter = setter(&client, "validator", SetterConfig::default().commit_by(commit.unwrap_or_default()));
+        Ok(Self { devnet, node, _server: server, client, setter, commit })
     }
 }
 
@@ -120,7 +124,8 @@ impl WeightSetterDriver for Driver {
         &self.setter
     }
     async fn restart(&mut self) -> Result<()> {
-        self.setter = setter(&self.client, "validator", SetterConfig::default());
+        let config = SetterConfig::default().commit_by(self.commit.unwrap_or_default());
+        self.setter = setter(&self.client, "validator", config);
         Ok(())
     }
     fn intent(&self) -> WeightIntent {
@@ -143,10 +148,14 @@ impl WeightSetterDriver for Driver {
     }
     async fn ledger(&self) -> Result<Ledger> {
         let mut included = Vec::new();
-        for landed in self.devnet.ledger() {
-            let tip = self.client.tip_at(landed.block).await?;
+        let places: Vec<(Block, u32)> = match self.commit {
+            None => self.devnet.ledger().iter().map(|landed| (landed.block, landed.extrinsic)).collect(),
+            Some(_) => self.devnet.commitments_to_weights().iter().map(|one| (one.block, one.extrinsic)).collect(),
+        };
+        for (block, extrinsic) in places {
+            let tip = self.client.tip_at(block).await?;
             let extrinsics = self.client.extrinsics(tip.hash).await?;
-            included.push(Digest(extrinsic_hash(&extrinsics[landed.extrinsic as usize])));
+            included.push(Digest(extrinsic_hash(&extrinsics[extrinsic as usize])));
         }
         let weights = self.devnet.weights(NETUID, MAIN, Uid(1));
         Ok(Ledger {
@@ -160,5 +169,15 @@ impl WeightSetterDriver for Driver {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_setter_keeps_its_contract() {
-    weight_setter::run(Driver::new).await.assert_ok();
+    weight_setter::run(|| Driver::new(None)).await.assert_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setter_keeps_its_contract_under_a_timelock() {
+    weight_setter::run(|| Driver::new(Some(CommitScheme::Timelock))).await.assert_ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_setter_keeps_its_contract_with_commitments_by_hash() {
+    weight_setter::run(|| Driver::new(Some(CommitScheme::Hash))).await.assert_ok();
 }

@@ -6,7 +6,8 @@ use crate::{
     signer::Keypair,
     weights::DryRunSetter,
 };
-use prism_core::{Epoch, Error, Finite, Kind, MechanismId, Netuid, Retry};
+use prism_core::{Epoch, Error, Finite, Kind, MechanismId, Netuid, Retry, Uid};
+use std::time::Duration;
 
 pub(super) const NETUID: Netuid = Netuid(1);
 pub(super) const MAIN: MechanismId = MechanismId(0);
@@ -36,14 +37,14 @@ pub(super) fn config() -> DevnetConfig {
     }
 }
 
-struct Bench {
-    devnet: Devnet,
-    client: ChainClient,
-    setter: SubtensorWeightSetter,
+pub(super) struct Bench {
+    pub(super) devnet: Devnet,
+    pub(super) client: ChainClient,
+    pub(super) setter: SubtensorWeightSetter,
 }
 
 impl Bench {
-    async fn start(config: DevnetConfig) -> Self {
+    pub(super) async fn start(config: DevnetConfig) -> Self {
         let devnet = Devnet::start(config).await.unwrap();
         devnet.produce_blocks(10).await;
         let client = ChainClient::connect(ChainConfig::new(devnet.url())).await.unwrap();
@@ -52,11 +53,11 @@ impl Bench {
     }
 
     /// A setter that knows nothing of what this one did: as after a restart.
-    fn restarted(&self) -> SubtensorWeightSetter {
+    pub(super) fn restarted(&self) -> SubtensorWeightSetter {
         setter(&self.client, "validator", SetterConfig::default())
     }
 
-    async fn refusal(&self, intent: WeightIntent) -> Error {
+    pub(super) async fn refusal(&self, intent: WeightIntent) -> Error {
         self.setter.prepare(intent).await.unwrap_err()
     }
 }
@@ -65,7 +66,7 @@ pub(super) fn setter(client: &ChainClient, name: &str, config: SetterConfig) -> 
     SubtensorWeightSetter::new(client.clone(), Arc::new(key(name)), config)
 }
 
-fn intent(epoch: u64, shares: &[(&str, f64)], burn: f64) -> WeightIntent {
+pub(super) fn intent(epoch: u64, shares: &[(&str, f64)], burn: f64) -> WeightIntent {
     WeightIntent {
         netuid: NETUID,
         mechanism: MAIN,
@@ -81,10 +82,14 @@ pub(super) fn pay_both() -> WeightIntent {
     intent(1, &[("a", 0.5), ("b", 0.25)], 0.25)
 }
 
-const PAID_BOTH: [(u16, u16); 3] = [(0, 32768), (2, 65535), (3, 32768)];
+pub(super) const PAID_BOTH: [(u16, u16); 3] = [(0, 32768), (2, 65535), (3, 32768)];
 
 /// Advances with a block after each step, until the end; the names of the stages on the way.
-async fn run(devnet: &Devnet, setter: &dyn WeightSetter, mut receipt: Receipt) -> (Receipt, Vec<&'static str>) {
+pub(super) async fn run(
+    devnet: &Devnet,
+    setter: &dyn WeightSetter,
+    mut receipt: Receipt,
+) -> (Receipt, Vec<&'static str>) {
     let mut stages = vec![receipt.stage.name()];
     for _ in 0..200 {
         // Through JSON each time, as a store has it.
@@ -208,10 +213,6 @@ async fn what_the_chain_would_refuse_is_refused_before_signing_by_the_chain_s_na
     let other = WeightIntent { mechanism: MechanismId(3), ..pay_both() };
     refused(bench.refusal(other).await, Kind::NotFound, "MechanismDoesNotExist");
 
-    set(Hyperparameter::CommitReveal(true));
-    bench.devnet.settle().await;
-    refused(bench.refusal(pay_both()).await, Kind::Unsupported, "CommitRevealEnabled");
-    set(Hyperparameter::CommitReveal(false));
     set(Hyperparameter::WeightsVersionKey(7));
     bench.devnet.settle().await;
     refused(bench.refusal(pay_both()).await, Kind::Refused, "IncorrectWeightVersionKey");

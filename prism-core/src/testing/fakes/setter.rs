@@ -87,7 +87,8 @@ impl WeightSetter for RecordingSetter {
         let hash = Digest(Blake2b::<U32>::digest(&signed).into());
         let stage = Stage::Prepared { expires };
         let (schema, history) = (RECEIPT_SCHEMA, Vec::new());
-        Ok(Receipt { schema, intent, signed, hash, nonce, pinned, vector, holders, stage, history, alarms })
+        let commitment = None;
+        Ok(Receipt { schema, intent, signed, hash, nonce, pinned, vector, holders, commitment, stage, history, alarms })
     }
 
     async fn advance(&self, receipt: &Receipt) -> Result<Receipt> {

@@ -6,6 +6,7 @@
 
 mod chart;
 mod check;
+mod commit;
 mod config;
 mod demo;
 mod eval;
@@ -16,6 +17,7 @@ mod smoke;
 mod submit;
 mod validator;
 mod wallet;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use prism_core::{Error, Kind};
@@ -47,6 +49,10 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Set weights by hand, or read what a hotkey has set.
+    Weights(weights::Weights),
+    /// Put a commitment on the chain, or read what hotkeys have put there.
+    Commit(commit::Commit),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Make, list, show and use the keys of wallets.
@@ -79,6 +85,8 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Weights(weights) => weights.run().await,
+            Command::Commit(commit) => commit.run().await,
             Command::Runtime(runtime) => runtime.run().await,
             Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),

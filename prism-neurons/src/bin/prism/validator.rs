@@ -74,6 +74,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     let corpus = data::fixture::stand_in()?;
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
+    setter.commit = config.chain.commit;
     let seed = match &config.cohort.fixed_seed {
         Some(word) => SeedRule::Fixed(word.clone()),
         None => SeedRule::Chain { delay: config.cohort.delay },
@@ -119,7 +120,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     validator.run(&cancel).await
 }
 
-fn chain_config(config: &ValidatorConfig) -> Result<ChainConfig> {
+pub(super) fn chain_config(config: &ValidatorConfig) -> Result<ChainConfig> {
     let wrong = |text: &str| Error::new(Kind::Invalid, Fault::Validator, text);
     let mut endpoints = config.chain.endpoints.iter().cloned();
     let first = endpoints.next().ok_or_else(|| wrong("chain.endpoints is empty"))?;

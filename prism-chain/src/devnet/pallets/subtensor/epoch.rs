@@ -1,11 +1,12 @@
-//! The stateful epoch schedule, and what an epoch recomputes (`coinbase/run_coinbase.rs`).
+//! When epochs run (`coinbase/run_coinbase.rs`).
 
 use super::{
-    BLOCKS_SINCE_LAST_STEP, KEYS, LAST_EPOCH_BLOCK, LAST_STEP_BLOCK, MAX_ALLOWED_VALIDATORS, PENDING_EPOCH_AT,
-    STAKE_THRESHOLD, SUBNET_EPOCH_INDEX, SUBNETWORK_N, TEMPO, VALIDATOR_PERMIT, stake,
+    BLOCKS_SINCE_LAST_STEP, CLOSED_FORM_EPOCHS, LAST_EPOCH_BLOCK, LAST_STEP_BLOCK, PENDING_EPOCH_AT,
+    REVEAL_PERIOD_EPOCHS, SUBNET_EPOCH_INDEX, TEMPO, emission, timelocked,
 };
+use crate::devnet::beacon::DevnetBeacon;
 use crate::devnet::dispatch::Execution;
-use crate::devnet::primitives::{AccountId32, NetUid};
+use crate::devnet::primitives::NetUid;
 use crate::devnet::state::{Read, State};
 
 /// Epochs run in one block; further ones wait for the next block.
@@ -13,8 +14,54 @@ const MAX_EPOCHS_PER_BLOCK: usize = 2;
 /// Blocks without a step after which an epoch runs whatever the anchor says.
 const MAX_TEMPO: u64 = 50_400;
 
+/// Whether epochs follow an anchor in the state, as since dynamic tempo. Before it they followed from the block's number.
+pub(super) fn is_stateful(state: &impl Read) -> bool {
+    !CLOSED_FORM_EPOCHS.get(state, ())
+}
+
+/// The epoch of a block before dynamic tempo: `(block + netuid + 1) / (tempo + 1)`.
+pub(super) fn closed_form_epoch(state: &impl Read, netuid: NetUid, block: u64) -> u64 {
+    let tempo = u64::from(TEMPO.get(state, (netuid,)));
+    block.saturating_add(u64::from(netuid.0) + 1) / (tempo + 1)
+}
+
+/// The first and last block in which what was committed in `block` can be revealed, before dynamic tempo.
+pub(super) fn closed_form_reveal_blocks(state: &impl Read, netuid: NetUid, block: u64) -> (u64, u64) {
+    let length = u64::from(TEMPO.get(state, (netuid,))) + 1;
+    let epoch = closed_form_epoch(state, netuid, block).saturating_add(REVEAL_PERIOD_EPOCHS.get(state, (netuid,)));
+    let first = epoch.saturating_mul(length).saturating_sub(u64::from(netuid.0) + 1);
+    (first, first.saturating_add(length - 1))
+}
+
+/// The epoch that `block`, the one being built, belongs to.
+pub(in crate::devnet) fn epoch_at(state: &impl Read, netuid: NetUid, block: u64) -> u64 {
+    if is_stateful(state) {
+        SUBNET_EPOCH_INDEX.get(state, (netuid,)).saturating_add(u64::from(is_due(state, netuid, block)))
+    } else {
+        closed_form_epoch(state, netuid, block)
+    }
+}
+
+/// Goes over from epochs by number to epochs by anchor, or back, as a runtime upgrade does: nothing is cut short.
+pub(in crate::devnet) fn set_stateful(state: &mut State, subnets: &[NetUid], block: u64, stateful: bool) {
+    if is_stateful(state) == stateful {
+        return;
+    }
+    for netuid in subnets.iter().copied().filter(|_| stateful) {
+        let epoch = closed_form_epoch(state, netuid, block);
+        let length = u64::from(TEMPO.get(state, (netuid,))) + 1;
+        let began = epoch.saturating_mul(length).saturating_sub(u64::from(netuid.0) + 1);
+        SUBNET_EPOCH_INDEX.put(state, (netuid,), &epoch);
+        LAST_EPOCH_BLOCK.put(state, (netuid,), &began);
+    }
+    CLOSED_FORM_EPOCHS.put(state, (), &!stateful);
+}
+
 fn is_due(state: &impl Read, netuid: NetUid, block: u64) -> bool {
     let tempo = u64::from(TEMPO.get(state, (netuid,)));
+    if !is_stateful(state) {
+        return tempo != 0 && block.saturating_add(u64::from(netuid.0) + 1) % (tempo + 1) == 0;
+    }
     let pending = PENDING_EPOCH_AT.get(state, (netuid,));
     tempo != 0
         && ((pending > 0 && block >= pending)
@@ -28,13 +75,23 @@ pub(in crate::devnet) fn next_epoch_start(state: &impl Read, netuid: NetUid) -> 
     if tempo == 0 {
         return None;
     }
+    if !is_stateful(state) {
+        return None;
+    }
     let regular = LAST_EPOCH_BLOCK.get(state, (netuid,)).saturating_add(tempo);
     let pending = PENDING_EPOCH_AT.get(state, (netuid,));
     Some(if pending > 0 { regular.min(pending) } else { regular })
 }
 
-/// What happens at the start of every block: epochs that are due.
-pub(in crate::devnet) fn block_step(execution: &mut Execution<'_>, subnets: &[NetUid]) {
+/// What happens at the start of every block: commitments whose time has come are opened, then epochs that are due run.
+pub(in crate::devnet) fn block_step(execution: &mut Execution<'_>, subnets: &[NetUid], beacon: &DevnetBeacon) {
+    for netuid in subnets.iter().copied() {
+        timelocked::reveal(execution, netuid, beacon);
+    }
+    run_epochs(execution, subnets);
+}
+
+fn run_epochs(execution: &mut Execution<'_>, subnets: &[NetUid]) {
     let block = execution.block;
     let mut ran = 0;
     for netuid in subnets.iter().copied() {
@@ -42,41 +99,16 @@ pub(in crate::devnet) fn block_step(execution: &mut Execution<'_>, subnets: &[Ne
         BLOCKS_SINCE_LAST_STEP.mutate(state, (netuid,), |blocks| *blocks = blocks.saturating_add(1));
         if ran < MAX_EPOCHS_PER_BLOCK && is_due(state, netuid, block) {
             ran += 1;
-            LAST_EPOCH_BLOCK.put(state, (netuid,), &block);
             LAST_STEP_BLOCK.put(state, (netuid,), &block);
-            PENDING_EPOCH_AT.put(state, (netuid,), &0);
-            SUBNET_EPOCH_INDEX.mutate(state, (netuid,), |index| *index = index.saturating_add(1));
+            if is_stateful(state) {
+                LAST_EPOCH_BLOCK.put(state, (netuid,), &block);
+                PENDING_EPOCH_AT.put(state, (netuid,), &0);
+                SUBNET_EPOCH_INDEX.mutate(state, (netuid,), |index| *index = index.saturating_add(1));
+            }
+            emission::run(state, block, netuid);
             BLOCKS_SINCE_LAST_STEP.put(state, (netuid,), &0);
-            update_permits(state, netuid);
         }
     }
-}
-
-/// Permits go to the neurons with the most stake, none to those below the stake threshold or without stake.
-/// Of equal stakes the higher UID wins (`epoch/math.rs`, `is_topk_nonzero`).
-fn update_permits(state: &mut State, netuid: NetUid) {
-    let threshold = STAKE_THRESHOLD.get(state, ());
-    let neurons = SUBNETWORK_N.get(state, (netuid,));
-    let stakes: Vec<u64> = (0..neurons)
-        .map(|uid| {
-            let hotkey: AccountId32 = KEYS.get(state, (netuid, uid));
-            Some(stake(state, &hotkey, netuid)).filter(|stake| *stake >= threshold).unwrap_or(0)
-        })
-        .collect();
-    let seats = usize::from(MAX_ALLOWED_VALIDATORS.get(state, (netuid,)));
-    VALIDATOR_PERMIT.put(state, (netuid,), &top_nonzero(&stakes, seats));
-}
-
-fn top_nonzero(stakes: &[u64], seats: usize) -> Vec<bool> {
-    let mut ranked: Vec<_> = stakes.iter().copied().enumerate().collect();
-    ranked.sort_by_key(|(uid, stake)| std::cmp::Reverse((*stake, *uid)));
-    let mut permits = vec![false; stakes.len()];
-    for (uid, stake) in ranked.into_iter().take(seats) {
-        if let Some(permit) = permits.get_mut(uid) {
-            *permit = stake > 0;
-        }
-    }
-    permits
 }
 
 #[cfg(test)]
@@ -89,7 +121,7 @@ mod tests {
         let mut epochs = Vec::new();
         for block in blocks {
             let before = SUBNET_EPOCH_INDEX.get(state, (NETUID,));
-            block_step(&mut Execution::new(state, block, 0), &[NETUID]);
+            run_epochs(&mut Execution::new(state, block, 0), &[NETUID]);
             if SUBNET_EPOCH_INDEX.get(state, (NETUID,)) > before {
                 epochs.push(block);
             }
@@ -118,6 +150,26 @@ mod tests {
     }
 
     #[test]
+    fn before_dynamic_tempo_epochs_follow_from_the_block_s_number() {
+        let mut state = State::default();
+        TEMPO.put(&mut state, (NETUID,), &10);
+        CLOSED_FORM_EPOCHS.put(&mut state, (), &true);
+        let mut ran = Vec::new();
+        for block in 1..=40 {
+            run_epochs(&mut Execution::new(&mut state, block, 0), &[NETUID]);
+            if LAST_STEP_BLOCK.get(&state, (NETUID,)) == block {
+                ran.push(block);
+            }
+        }
+        assert_eq!(ran, [9, 20, 31], "block + netuid + 1 is a multiple of tempo + 1");
+        assert_eq!([8, 9, 19, 20].map(|block| epoch_at(&state, NETUID, block)), [0, 1, 1, 2]);
+        assert_eq!(closed_form_reveal_blocks(&state, NETUID, 8), (9, 19));
+        // An upgrade takes the epochs over: the next is one tempo after the last.
+        set_stateful(&mut state, &[NETUID], 40, true);
+        assert_eq!((epoch_at(&state, NETUID, 40), next_epoch_start(&state, NETUID)), (3, Some(41)));
+    }
+
+    #[test]
     fn tempo_zero_never_runs() {
         let mut state = State::default();
         TEMPO.put(&mut state, (NETUID,), &0);
@@ -132,17 +184,9 @@ mod tests {
         for netuid in subnets {
             TEMPO.put(&mut state, (netuid,), &5);
         }
-        block_step(&mut Execution::new(&mut state, 5, 0), &subnets);
+        run_epochs(&mut Execution::new(&mut state, 5, 0), &subnets);
         assert_eq!(LAST_EPOCH_BLOCK.get(&state, (NetUid(3),)), 0);
-        block_step(&mut Execution::new(&mut state, 6, 0), &subnets);
+        run_epochs(&mut Execution::new(&mut state, 6, 0), &subnets);
         assert_eq!(LAST_EPOCH_BLOCK.get(&state, (NetUid(3),)), 6);
-    }
-
-    #[test]
-    fn permits_go_to_the_most_stake() {
-        assert_eq!(top_nonzero(&[5, 0, 9, 7], 2), [false, false, true, true]);
-        assert_eq!(top_nonzero(&[5, 0, 9], 64), [true, false, true]);
-        assert_eq!(top_nonzero(&[4, 4, 4], 2), [false, true, true]);
-        assert_eq!(top_nonzero(&[], 2), [false; 0]);
     }
 }

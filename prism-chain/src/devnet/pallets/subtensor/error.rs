@@ -79,6 +79,11 @@ pub(in crate::devnet) enum Error {
     IncorrectCommitRevealVersion,
     InvalidRevealRound,
     RegistrationPriceLimitExceeded,
+    AdminActionProhibitedDuringWeightsWindow,
+    TempoOutOfBounds,
+    DynamicTempoBlockedByCommitReveal,
+    EpochTriggerAlreadyPending,
+    AutoEpochAlreadyImminent,
 }
 
 impl Error {
@@ -111,10 +116,6 @@ impl Error {
 
 impl From<Error> for DispatchError {
     fn from(error: Error) -> Self {
-        let mut bytes = [0; 4];
-        for (to, from) in bytes.iter_mut().zip(error.encode()) {
-            *to = from;
-        }
-        Self::Module(ModuleError { index: PALLET_INDEX, error: bytes })
+        Self::Module(ModuleError::new(PALLET_INDEX, &error))
     }
 }

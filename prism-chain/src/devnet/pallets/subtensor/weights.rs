@@ -17,13 +17,33 @@ fn has_min_stake(state: &impl Read, hotkey: &AccountId32, netuid: NetUid) -> boo
     is_owner(state, hotkey, netuid) || stake(state, hotkey, netuid) >= STAKE_THRESHOLD.get(state, ())
 }
 
+/// A weight vector as calls and commitments carry it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vector<'a> {
+    pub(super) uids: &'a [u16],
+    pub(super) values: &'a [u16],
+    pub(super) version_key: u64,
+}
+
 /// Whether the last update lies at least the rate limit back. Zero means never updated.
-fn passes_rate_limit(state: &impl Read, netuid: NetUid, index: NetUidStorageIndex, uid: u16, block: u64) -> bool {
+pub(super) fn passes_rate_limit(
+    state: &impl Read,
+    netuid: NetUid,
+    index: NetUidStorageIndex,
+    uid: u16,
+    block: u64,
+) -> bool {
     let last = LAST_UPDATE.get(state, (index,)).get(usize::from(uid)).copied().unwrap_or(0);
     last == 0 || block.saturating_sub(last) >= WEIGHTS_SET_RATE_LIMIT.get(state, (netuid,))
 }
 
-/// What keeps a weights call out of the pool: too little stake, then too short an interval.
+/// What keeps every weights call out of the pool: too little stake.
+pub(super) fn check_stake(state: &impl Read, hotkey: &AccountId32, netuid: NetUid) -> Result<(), Error> {
+    if has_min_stake(state, hotkey, netuid) { Ok(()) } else { Err(Error::NotEnoughStakeToSetWeights) }
+}
+
+/// What keeps a call out of the pool that sets weights or commits to a hash: too little stake, then too short an
+/// interval.
 pub(super) fn check_pool(
     state: &impl Read,
     block: u64,
@@ -31,12 +51,7 @@ pub(super) fn check_pool(
     netuid: NetUid,
     mechanism: MechId,
 ) -> Result<(), Error> {
-    if !has_min_stake(state, hotkey, netuid) {
-        return Err(Error::NotEnoughStakeToSetWeights);
-    }
-    if COMMIT_REVEAL_ENABLED.get(state, (netuid,)) {
-        return Ok(());
-    }
+    check_stake(state, hotkey, netuid)?;
     match UIDS.get(state, (netuid, hotkey.clone())) {
         Some(uid) if !passes_rate_limit(state, netuid, NetUidStorageIndex::new(netuid, mechanism), uid, block) => {
             Err(Error::SettingWeightsTooFast)
@@ -45,17 +60,17 @@ pub(super) fn check_pool(
     }
 }
 
-/// The checks of `internal_set_weights`, in its order; the signer's UID when they pass.
+/// The checks of `internal_set_weights`, in its order; the signer's UID when they pass. With commit-reveal the interval
+/// was checked when the weights were committed.
 fn check(
     state: &impl Read,
     block: u64,
     hotkey: &AccountId32,
     (netuid, mechanism): (NetUid, MechId),
-    (uids, values): (&[u16], &[u16]),
-    version_key: u64,
+    vector: &Vector<'_>,
 ) -> Result<u16, Error> {
+    let Vector { uids, values, version_key } = *vector;
     let refuse_if = |refused: bool, error: Error| if refused { Err(error) } else { Ok(()) };
-    refuse_if(COMMIT_REVEAL_ENABLED.get(state, (netuid,)), Error::CommitRevealEnabled)?;
     refuse_if(netuid == NetUid::ROOT, Error::CanNotSetRootNetworkWeights)?;
     refuse_if(uids.len() != values.len(), Error::WeightVecNotEqualSize)?;
     let exists = NETWORKS_ADDED.get(state, (netuid,)) && mechanism < MECHANISM_COUNT.get(state, (netuid,));
@@ -67,7 +82,9 @@ fn check(
     let required_key = WEIGHTS_VERSION_KEY.get(state, (netuid,));
     refuse_if(required_key != 0 && version_key < required_key, Error::IncorrectWeightVersionKey)?;
     let index = NetUidStorageIndex::new(netuid, mechanism);
-    refuse_if(!passes_rate_limit(state, netuid, index, uid, block), Error::SettingWeightsTooFast)?;
+    let is_committed = COMMIT_REVEAL_ENABLED.get(state, (netuid,));
+    let is_in_time = is_committed || passes_rate_limit(state, netuid, index, uid, block);
+    refuse_if(!is_in_time, Error::SettingWeightsTooFast)?;
     let is_self_weight = uids == [uid];
     let permit = VALIDATOR_PERMIT.get(state, (netuid,)).get(usize::from(uid)).copied().unwrap_or(false);
     refuse_if(!(is_self_weight || permit || is_owner(state, hotkey, netuid)), Error::NeuronNoValidatorPermit)?;
@@ -80,26 +97,41 @@ fn check(
     Ok(uid)
 }
 
-/// Writes a validator's weights when every check passes.
+/// Writes a validator's weights when every check passes and commit-reveal is off.
+pub(super) fn submit(
+    execution: &mut Execution<'_>,
+    hotkey: &AccountId32,
+    of: (NetUid, MechId),
+    vector: &Vector<'_>,
+) -> Result<(), Error> {
+    if COMMIT_REVEAL_ENABLED.get(execution.state, (of.0,)) {
+        return Err(Error::CommitRevealEnabled);
+    }
+    set(execution, hotkey, of, vector, None)
+}
+
+/// Writes a validator's weights when every check passes; `committed` is the block of the timelocked commitment that
+/// they come from. With commit-reveal on, the update time stays that of the commitment.
 pub(super) fn set(
     execution: &mut Execution<'_>,
     hotkey: &AccountId32,
-    netuid: NetUid,
-    mechanism: MechId,
-    uids: &[u16],
-    values: &[u16],
-    version_key: u64,
+    (netuid, mechanism): (NetUid, MechId),
+    vector: &Vector<'_>,
+    committed: Option<Block>,
 ) -> Result<(), Error> {
     let block = execution.block;
-    let uid = check(execution.state, block, hotkey, (netuid, mechanism), (uids, values), version_key)?;
+    let uid = check(execution.state, block, hotkey, (netuid, mechanism), vector)?;
     let index = NetUidStorageIndex::new(netuid, mechanism);
-    let weights: Vec<_> = uids.iter().copied().zip(max_upscale(values)).collect();
+    let weights: Vec<_> = vector.uids.iter().copied().zip(max_upscale(vector.values)).collect();
     WEIGHTS.put(execution.state, (index, uid), &weights);
-    LAST_UPDATE.mutate(execution.state, (index,), |updates| replace_element(updates, uid, block));
+    if !COMMIT_REVEAL_ENABLED.get(execution.state, (netuid,)) {
+        LAST_UPDATE.mutate(execution.state, (index,), |updates| replace_element(updates, uid, block));
+    }
     execution.deposit(Event::WeightsSet(index, uid));
-    execution.landed.push(LandedWeights {
+    execution.entries.landed.push(LandedWeights {
         block: Block(block),
         extrinsic: execution.extrinsic,
+        committed,
         netuid: Netuid(netuid.0),
         mechanism: MechanismId(mechanism.0),
         uid: Uid(uid),
@@ -177,28 +209,24 @@ mod tests {
         let mut state = subnet();
         let mut at = 5;
         // One call that breaks every rule, mended rule by rule.
-        let mut netuid = NETUID;
+        let mut netuid = NetUid::ROOT;
         let mut mechanism = MechId(1);
         let (mut uids, mut values) = (vec![0, 1, 1, 9, 3], vec![1_u16]);
         let mut who = key(9);
         let mut version = 1;
         let try_it =
-            |state: &State, at, who: &AccountId32, netuid, mechanism, uids: &[u16], values: &[u16], version| {
-                check(state, at, who, (netuid, mechanism), (uids, values), version)
+            |state: &State, at, who: &AccountId32, netuid, mechanism, uids: &[u16], values: &[u16], version_key| {
+                check(state, at, who, (netuid, mechanism), &Vector { uids, values, version_key })
             };
         STAKE_THRESHOLD.put(&mut state, (), &100);
         WEIGHTS_VERSION_KEY.put(&mut state, (NETUID,), &7);
         MAX_WEIGHTS_LIMIT.put(&mut state, (NETUID,), &30_000);
-        COMMIT_REVEAL_ENABLED.put(&mut state, (NETUID,), &true);
         macro_rules! expect {
             ($error:ident) => {
                 assert_eq!(try_it(&state, at, &who, netuid, mechanism, &uids, &values, version), Err(Error::$error))
             };
         }
-        expect!(CommitRevealEnabled);
-        COMMIT_REVEAL_ENABLED.put(&mut state, (NETUID,), &false);
         COMMIT_REVEAL_ENABLED.put(&mut state, (NetUid::ROOT,), &false);
-        netuid = NetUid::ROOT;
         expect!(CanNotSetRootNetworkWeights);
         netuid = NETUID;
         expect!(WeightVecNotEqualSize);
@@ -228,12 +256,33 @@ mod tests {
         assert_eq!(try_it(&state, at, &who, netuid, mechanism, &uids, &values, version), Ok(2));
     }
 
+    fn vector<'a>(uids: &'a [u16], values: &'a [u16]) -> Vector<'a> {
+        Vector { uids, values, version_key: 0 }
+    }
+
+    #[test]
+    fn with_commit_reveal_weights_come_only_by_revealing_and_at_any_time() {
+        let mut state = subnet();
+        VALIDATOR_PERMIT.put(&mut state, (NETUID,), &vec![true; 4]);
+        COMMIT_REVEAL_ENABLED.put(&mut state, (NETUID,), &true);
+        let mut execution = Execution::new(&mut state, 5, 3);
+        let refused = submit(&mut execution, &key(0), (NETUID, MAIN), &vector(&[1, 2], &[1, 2]));
+        assert_eq!(refused, Err(Error::CommitRevealEnabled));
+        set(&mut execution, &key(0), (NETUID, MAIN), &vector(&[1, 2], &[1, 2]), Some(Block(2))).unwrap();
+        assert_eq!(execution.entries.landed.first().unwrap().committed, Some(Block(2)));
+        let index = NetUidStorageIndex::new(NETUID, MAIN);
+        assert_eq!(LAST_UPDATE.get(&state, (index,)).first(), Some(&1), "as it was when the neuron registered");
+    }
+
     #[test]
     fn a_self_weight_needs_no_permit_no_length_and_no_limit() {
         let mut state = subnet();
         MAX_WEIGHTS_LIMIT.put(&mut state, (NETUID,), &1);
-        assert_eq!(check(&state, 20, &key(3), (NETUID, MAIN), (&[3], &[5]), 0), Ok(3));
-        assert_eq!(check(&state, 20, &key(3), (NETUID, MAIN), (&[2], &[5]), 0), Err(Error::NeuronNoValidatorPermit));
+        assert_eq!(check(&state, 20, &key(3), (NETUID, MAIN), &vector(&[3], &[5])), Ok(3));
+        assert_eq!(
+            check(&state, 20, &key(3), (NETUID, MAIN), &vector(&[2], &[5])),
+            Err(Error::NeuronNoValidatorPermit)
+        );
     }
 
     #[test]
@@ -241,7 +290,7 @@ mod tests {
         let mut state = subnet();
         STAKE_THRESHOLD.put(&mut state, (), &1_000);
         SUBNET_OWNER_HOTKEY.put(&mut state, (NETUID,), &key(1));
-        assert_eq!(check(&state, 20, &key(1), (NETUID, MAIN), (&[0, 2], &[1, 1]), 0), Ok(1));
+        assert_eq!(check(&state, 20, &key(1), (NETUID, MAIN), &vector(&[0, 2], &[1, 1])), Ok(1));
         assert_eq!(check_pool(&state, 20, &key(1), NETUID, MAIN), Ok(()));
         assert_eq!(check_pool(&state, 20, &key(2), NETUID, MAIN), Err(Error::NotEnoughStakeToSetWeights));
     }
@@ -251,8 +300,8 @@ mod tests {
         let mut state = subnet();
         VALIDATOR_PERMIT.put(&mut state, (NETUID,), &vec![true; 4]);
         let mut execution = Execution::new(&mut state, 20, 3);
-        set(&mut execution, &key(0), NETUID, MAIN, &[1, 2], &[1, 2], 0).unwrap();
-        assert_eq!(execution.landed.len(), 1);
+        submit(&mut execution, &key(0), (NETUID, MAIN), &vector(&[1, 2], &[1, 2])).unwrap();
+        assert_eq!(execution.entries.landed.len(), 1);
         let index = NetUidStorageIndex::new(NETUID, MAIN);
         assert_eq!(WEIGHTS.get(&state, (index, 0)), [(1, 32_768), (2, 65_535)]);
         assert_eq!(LAST_UPDATE.get(&state, (index,)).first(), Some(&20));
