@@ -100,7 +100,9 @@ impl SubtensorWeightSetter {
             Outcome::Success(_) => {
                 Ok(receipt.enter(Block(heads.finalized.number), Stage::Finalized { block, extrinsic: index }))
             }
-            Outcome::Failed(error) => Ok(receipt.enter(Block(heads.finalized.number), Stage::Failed { error })),
+            Outcome::Failed(error) => {
+                Ok(receipt.enter(Block(heads.finalized.number), Stage::Failed { error: error.name().to_owned() }))
+            }
         }
     }
 }
