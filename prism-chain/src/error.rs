@@ -1,5 +1,5 @@
 //! Why talking to the chain failed.
-use crate::{rejection::Rejection, signer::KeyError};
+use crate::{dispatch::DispatchError, rejection::Rejection, signer::KeyError};
 use prism_core::{Error, Fault, Kind, Retry};
 use std::time::Duration;
 
@@ -132,8 +132,8 @@ pub enum ChainError {
         call: String,
         /// Where.
         block: u64,
-        /// The chain's own name for the reason, such as `SubtensorModule.SubNetRegistrationDisabled`.
-        error: String,
+        /// Why.
+        error: DispatchError,
     },
     /// No block took the extrinsic while its signature was valid.
     #[error("{call} was in no block before {expires}")]
@@ -173,7 +173,7 @@ impl From<ChainError> for Error {
             E::Missing { .. } | E::Encode { .. } => (Kind::Unsupported, Fault::Validator, Retry::Never),
             E::Unset { .. } | E::UnknownBlock(_) => (Kind::NotFound, Fault::Infrastructure, Retry::Never),
             E::Rejected(rejection) => (rejection.kind(), Fault::Validator, rejection.retry(PAUSE)),
-            E::Dispatch { .. } => (Kind::Refused, Fault::Validator, Retry::Never),
+            E::Dispatch { error, .. } => (error.kind(), Fault::Validator, error.retry(PAUSE)),
             E::Expired { .. } => (Kind::Deadline, Fault::Infrastructure, Retry::Now),
             E::Key(_) => (Kind::Invalid, Fault::Validator, Retry::Never),
         };

@@ -6,15 +6,18 @@
 
 mod chart;
 mod check;
+mod commit;
 mod config;
 mod data;
 mod demo;
 mod eval;
+mod key;
 mod progress;
 mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod wallet;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -51,8 +54,12 @@ enum Command {
     Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
+    /// Put a commitment on the chain, or read what hotkeys have put there.
+    Commit(commit::Commit),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
+    /// Make, list, show and use the keys of wallets.
+    Wallet(wallet::Wallet),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -83,7 +90,9 @@ fn main() -> ExitCode {
             Command::Validator(validator) => validator.run().await,
             Command::Data(data) => data.run().await,
             Command::Weights(weights) => weights.run().await,
+            Command::Commit(commit) => commit.run().await,
             Command::Runtime(runtime) => runtime.run().await,
+            Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),
         }
     });
