@@ -70,8 +70,16 @@ impl Default for ChainConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyConfig {
-    /// A file that holds the hotkey's secret: a mnemonic, a `0x` seed, or a development URI such as `//Alice`.
+    /// A file that holds the hotkey's secret: a keyfile, a mnemonic, a `0x` seed, or a development URI such as `//Alice`.
     pub hotkey_file: Option<PathBuf>,
+    /// A wallet in the official layout, by its name, instead of a file.
+    pub wallet: Option<String>,
+    /// The hotkey in that wallet; `default` when absent.
+    pub hotkey: Option<String>,
+    /// The folder of wallets; `~/.bittensor/wallets` when absent.
+    pub wallets: Option<PathBuf>,
+    /// A file that holds the password of an encrypted key; the terminal is asked when absent.
+    pub password_file: Option<PathBuf>,
 }
 
 /// Where submissions come in.

@@ -8,12 +8,16 @@ mod chart;
 mod check;
 mod config;
 mod demo;
+mod doctor;
 mod eval;
+mod key;
+mod metagraph;
 mod progress;
 mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod wallet;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -48,8 +52,14 @@ enum Command {
     Validator(validator::Validator),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
+    /// Show who is on a subnet, and its rules.
+    Metagraph(metagraph::Metagraph),
+    /// Say whether weights could be set now, and what an upgrade of the chain took away.
+    Doctor(doctor::Doctor),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
+    /// Make, list, show and use the keys of wallets.
+    Wallet(wallet::Wallet),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -79,7 +89,10 @@ fn main() -> ExitCode {
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Weights(weights) => weights.run().await,
+            Command::Metagraph(metagraph) => metagraph.run().await,
+            Command::Doctor(doctor) => doctor.run().await,
             Command::Runtime(runtime) => runtime.run().await,
+            Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),
         }
     });

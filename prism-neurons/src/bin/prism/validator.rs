@@ -1,9 +1,11 @@
 //! `prism validator`: run a validator against a chain.
-use super::config::load;
+use super::{
+    config::load,
+    key::{self, KeyArgs},
+};
 use clap::Args;
 use prism_chain::{
     client::{ChainClient, ChainConfig},
-    signer::Keypair,
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
@@ -31,9 +33,8 @@ pub(crate) struct Validator {
     /// The subnet.
     #[arg(long)]
     netuid: Option<u16>,
-    /// A file that holds the hotkey's secret.
-    #[arg(long)]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     /// The folder of database and artifacts.
     #[arg(long)]
     data: Option<PathBuf>,
@@ -47,9 +48,9 @@ impl Validator {
         let flags = Overrides::default()
             .set_some("chain.endpoints", self.endpoint.map(|endpoint| vec![endpoint]))
             .set_some("chain.netuid", self.netuid)
-            .set_some("key.hotkey_file", self.key)
             .set_some("data.folder", self.data);
-        let config = load(self.config.as_deref(), &flags)?;
+        let mut config = load(self.config.as_deref(), &flags)?;
+        config.key = self.key.over(config.key);
         if !self.smoke {
             let text = "FineWeb-Edu shards are not read yet, and the text that ships is no benchmark: give --smoke to \
                         measure it all the same";
@@ -60,10 +61,7 @@ impl Validator {
 }
 
 async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
-    let Some(key_file) = &config.key.hotkey_file else {
-        return Err(Error::new(Kind::Invalid, Fault::Validator, "no key: set key.hotkey_file or give --key"));
-    };
-    let key = Keypair::from_file(key_file)?;
+    let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
     let client = ChainClient::connect(chain_config(config)?).await?;
     let folder = &config.data.folder;
