@@ -16,6 +16,7 @@ use prism_eval::{
     bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
+    player::Measuring,
     plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs},
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     recipe::Recipe,
@@ -114,7 +115,7 @@ pub(crate) fn archive(name: &str) -> Vec<u8> {
 
 fn part(name: &str) -> GuestPart {
     let entrypoint = if name == "honest" { "honest.py" } else { "attack.py" };
-    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name) }
+    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name), measuring: Measuring::Claims }
 }
 
 impl House {

@@ -19,6 +19,8 @@ mod examine;
 mod listen;
 mod material;
 mod pay;
+#[cfg(test)]
+mod resume_tests;
 mod settle;
 mod take_in;
 #[cfg(test)]
