@@ -19,8 +19,8 @@ use std::{
 /// 4. Keeping the same bytes again is no error and gives the same digest.
 /// 5. Bytes that no longer fit their digest are `Corrupt`, at `open` or at the latest at the end of reading
 ///    ([`InvalidData`](std::io::ErrorKind::InvalidData)), never handed out silently.
-/// 6. What was forgotten is opened whole or is `NotFound`, and can be kept again; nothing else is touched. Forgetting
-///    what isn't there is no error.
+/// 6. What was forgotten is opened whole or as if it had never been kept, and can be kept again; nothing else is touched.
+///    Forgetting what isn't there is no error.
 #[async_trait]
 pub trait Artifacts: Debug + Send + Sync + 'static {
     /// Opens what is kept under a digest.

@@ -28,7 +28,7 @@ suite!(
     3 => clause_3_an_unknown_digest_is_not_found,
     4 => clause_4_keeping_the_same_bytes_again_gives_the_same_digest,
     5 => clause_5_spoiled_bytes_are_corrupt,
-    6 => clause_6_what_was_forgotten_is_whole_or_not_found,
+    6 => clause_6_what_was_forgotten_is_whole_or_unknown,
 );
 
 /// Bytes without a pattern that a block size could hide.
@@ -108,15 +108,14 @@ pub async fn clause_5_spoiled_bytes_are_corrupt(driver: &mut dyn ArtifactsDriver
 }
 
 /// Forgets one of two, and what was never kept; keeps the one again.
-pub async fn clause_6_what_was_forgotten_is_whole_or_not_found(driver: &mut dyn ArtifactsDriver) -> Check {
-    let (gone, stays) = (bytes(100_000), bytes(99_999));
+pub async fn clause_6_what_was_forgotten_is_whole_or_unknown(driver: &mut dyn ArtifactsDriver) -> Check {
+    let (gone, stays) = (bytes(1000), bytes(999));
     let digest = driver.artifacts().keep_bytes(&gone).await?;
     let other = driver.artifacts().keep_bytes(&stays).await?;
     driver.artifacts().forget(digest).await?;
     driver.artifacts().forget(Digest::of(b"never kept")).await?;
-    match open_all(driver.artifacts(), digest).await {
-        Ok(back) => ensure!(back == gone, "{} other bytes are left of what was forgotten", back.len()),
-        Err(error) => ensure!(error.kind() == Kind::NotFound, "forgotten bytes gave {error:?}"),
+    if let Ok(back) = open_all(driver.artifacts(), digest).await {
+        ensure!(back == gone, "{} other bytes are left of what was forgotten", back.len());
     }
     ensure!(open_all(driver.artifacts(), other).await.ok() == Some(stays), "forgetting one artifact changed another");
     driver.artifacts().keep_bytes(&gone).await?;

@@ -508,12 +508,8 @@ mod tests {
         };
         let resume = |attempt, step| Resume { attempt, step };
         // The third attempt went on from where the second did, the fourth from further on.
-        let chains: [&[Resume]; 4] = [
-            &[],
-            &[resume(2, 5)],
-            &[resume(2, 5), resume(3, 5)],
-            &[resume(2, 5), resume(3, 5), resume(4, 10)],
-        ];
+        let chains: [&[Resume]; 4] =
+            [&[], &[resume(2, 5)], &[resume(2, 5), resume(3, 5)], &[resume(2, 5), resume(3, 5), resume(4, 10)]];
         let mut seen: BTreeSet<Vec<u32>> = BTreeSet::new();
         let mut documents_seen = BTreeSet::new();
         for chain in chains {
@@ -530,7 +526,10 @@ mod tests {
             seen.extend(own);
             documents_seen.extend(here);
         }
-        assert_eq!(Dealer::resumed(&corpus, &task, &[]).unwrap().training(4), Dealer::new(&corpus, &task).unwrap().training(4));
+        assert_eq!(
+            Dealer::resumed(&corpus, &task, &[]).unwrap().training(4),
+            Dealer::new(&corpus, &task).unwrap().training(4)
+        );
     }
 
     #[test]

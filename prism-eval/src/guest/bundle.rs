@@ -116,7 +116,8 @@ impl GuestParts {
     pub fn of(bundle: &Bundle, sources: &Sources) -> Self {
         let part = |component: &Option<Component>| component.as_ref().map(|it| GuestPart::of(sources, bundle, it));
         let architecture = part(&bundle.manifest().architecture);
-        let same = |one: &GuestPart, other: &GuestPart| (&one.entrypoint, &one.files) == (&other.entrypoint, &other.files);
+        let same =
+            |one: &GuestPart, other: &GuestPart| (&one.entrypoint, &one.files) == (&other.entrypoint, &other.files);
         let training = part(&bundle.manifest().training)
             .filter(|training| architecture.as_ref().is_none_or(|architecture| !same(architecture, training)));
         Self { architecture, training }
@@ -268,7 +269,11 @@ mod tests {
         assert_eq!((claims.architecture.measuring, &claims.training), (Measuring::Claims, &None));
         assert_eq!((prefixes.architecture.measuring, &prefixes.training), (Measuring::Prefixes, &None));
         assert_ne!(claims.digest(), prefixes.digest());
-        let plain = bundle(&[("prism.yaml", &manifest("claims").replace(", measuring: claims", "")), ("m.py", MODEL), ("parts.py", "")]);
+        let plain = bundle(&[
+            ("prism.yaml", &manifest("claims").replace(", measuring: claims", "")),
+            ("m.py", MODEL),
+            ("parts.py", ""),
+        ]);
         assert_eq!(GuestBundle::of(&plain).unwrap().unwrap(), claims);
         assert_eq!(GuestBundle::from_canonical_bytes(&prefixes.canonical_bytes()), Ok(prefixes.clone()));
         // A recipe for the family is measured as the family is.

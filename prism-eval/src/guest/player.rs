@@ -140,7 +140,18 @@ impl GuestPlayer {
         let asked = timeout(left, link.ask(Kind::Build, &assignment.build, &assignment.bundle, 0)).await;
         let (Built { parameters }, _) = line.settle("build", asked).await?;
         let built_in = line.asked();
-        Ok(Self { pool, assignment, line, said, parameters, built_in, step: 0, snapshot: None, auditing, frozen: false })
+        Ok(Self {
+            pool,
+            assignment,
+            line,
+            said,
+            parameters,
+            built_in,
+            step: 0,
+            snapshot: None,
+            auditing,
+            frozen: false,
+        })
     }
 
     /// What the guest said before any code of a miner was there.

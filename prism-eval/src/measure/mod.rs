@@ -10,6 +10,6 @@ pub mod run;
 pub(crate) mod tasks;
 mod watch;
 
-pub use plan::{Cadence, PlanError};
 pub use checkpoint::Checkpoint;
+pub use plan::{Cadence, PlanError};
 pub use run::{resume, run};

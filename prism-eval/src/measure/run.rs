@@ -592,7 +592,10 @@ mod tests {
 
         fn rows_of(&self, call: &str) -> Vec<Vec<u32>> {
             let seen = self.seen.lock().unwrap();
-            seen.iter().filter(|seen| seen.0 == call).flat_map(|seen| seen.1.tokens.chunks(33).map(<[u32]>::to_vec)).collect()
+            seen.iter()
+                .filter(|seen| seen.0 == call)
+                .flat_map(|seen| seen.1.tokens.chunks(33).map(<[u32]>::to_vec))
+                .collect()
         }
     }
 

@@ -1,7 +1,7 @@
 //! The wall clock of a run. Every call to a player is under it, whoever plays and whatever clocks it has of its own: it
 //! runs from the time that building took on, over training, claims, snapshots and audits, over all attempts.
 use futures::future::{Either, select};
-use prism_core::{Cancel, Error, Fault, Kind, Result, TrainTask};
+use prism_core::{Cancel, Error, Fault, Kind, Result, TrainTask, cancel::Cancelled};
 use std::{
     pin::pin,
     sync::mpsc::{self, RecvTimeoutError, Sender},
@@ -100,8 +100,8 @@ impl Alarm {
         Ok(Self { rung, _sleeper: sleeper })
     }
 
-    async fn rings(&self) {
-        self.rung.cancelled().await;
+    fn rings(&self) -> Cancelled {
+        self.rung.cancelled()
     }
 }
 

@@ -274,7 +274,8 @@ mod tests {
         let clean = of([better(rows(0, 0)), better(rows(1, 0))]);
         let pair = |subject: &Evidence| paired_difference(subject, &baseline, Measured::Prequential).unwrap();
         assert!((pair(&clean).mean.get() - 0.1).abs() < 1e-9 && pair(&clean).standard_error.get() < 1e-9);
-        let resumed: Vec<Estimate> = (1..=100).map(|salt| pair(&of([better(rows(0, 0)), better(rows(1, salt))]))).collect();
+        let resumed: Vec<Estimate> =
+            (1..=100).map(|salt| pair(&of([better(rows(0, 0)), better(rows(1, salt))]))).collect();
         let means: Vec<f64> = resumed.iter().map(|estimate| estimate.mean.get()).collect();
         let scatter = Estimate::of(&means).unwrap().standard_error.get() * 10.0;
         let told = mean(resumed.iter().map(|estimate| estimate.standard_error.get()).collect::<Vec<_>>().iter());

@@ -168,7 +168,9 @@ impl<'a> Field<'a> {
         let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
         let eligible = total.is_some() && !resumed && (candidate.incumbent || !numbers.requires_confirmation());
         if resumed {
-            reasons.push("not eligible: a run was resumed after a failure of the machine and waits for a clean one".into());
+            reasons.push(
+                "not eligible: a run was resumed after a failure of the machine and waits for a clean one".into(),
+            );
         } else if !eligible {
             reasons.push("not eligible: waits for a confirmation in a later cohort".into());
         } else if !candidate.incumbent {

@@ -116,7 +116,10 @@ struct Stage {
 
 fn bundle(files: &[(&str, &str)]) -> GuestBundle {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-    GuestBundle { architecture: GuestPart { entrypoint: "src/model.py".into(), files, measuring: Measuring::Claims }, training: None }
+    GuestBundle {
+        architecture: GuestPart { entrypoint: "src/model.py".into(), files, measuring: Measuring::Claims },
+        training: None,
+    }
 }
 
 /// The small GPT with something appended to its entry point.
@@ -611,12 +614,12 @@ async fn a_run_goes_on_in_another_sandbox_after_its_own_was_killed(sandbox: Arc<
     let mut asked = task(&corpus, 24);
     (asked.measuring.points, asked.measuring.audits) = (vec![0, 8, 16], vec![6; 3]);
     let newest = Arc::new(Newest::default());
-    let around = || {
-        Surroundings::new(artifacts.clone()).with_checkpoints(Arc::<Newest>::clone(&newest), Duration::ZERO)
-    };
+    let around =
+        || Surroundings::new(artifacts.clone()).with_checkpoints(Arc::<Newest>::clone(&newest), Duration::ZERO);
 
     // What the miner's own code does is final, checkpoint or not.
-    let crashing = "self.calls = getattr(self, 'calls', 0) + self.training; assert self.calls < 12; return plain(self, tokens)";
+    let crashing =
+        "self.calls = getattr(self, 'calls', 0) + self.training; assert self.calls < 12; return plain(self, tokens)";
     let bundle = artifacts.keep_bytes(&forward(crashing).canonical_bytes()).await.unwrap();
     let crash = TrainTask { subject: Subject::Guest { bundle, recipe: Some(recipe) }, ..asked.clone() };
     let evidence = trainer.train(&crash, &around()).await.unwrap();
@@ -667,7 +670,8 @@ async fn a_model_without_causal_answers_is_measured_by_prefixes(sandbox: Arc<dyn
     let trainer = GuestTrainer::new(sandbox, Arc::clone(&corpus), settings).unwrap();
     let started = Instant::now();
     let manifest = "kind: full\narchitecture: { entrypoint: prefix.py, measuring: prefixes }\ntraining: { entrypoint: prefix.py }\n";
-    let files = [("prism.yaml", manifest), ("prefix.py", PREFIX)].map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let files =
+        [("prism.yaml", manifest), ("prefix.py", PREFIX)].map(|(path, text)| (path.to_owned(), text.to_owned()));
     let bundle = Bundle::read(&pack(&files.into()).unwrap()).unwrap();
     let bundle = GuestBundle::of(&bundle).unwrap().unwrap();
     assert_eq!((bundle.architecture.measuring, &bundle.training), (Measuring::Prefixes, &None));
@@ -690,7 +694,11 @@ async fn a_model_without_causal_answers_is_measured_by_prefixes(sandbox: Arc<dyn
     // What its auditors used is work: without it, a player of the same steps has spent less.
     let audits = evidence.counters["audit_cpu_millis"];
     assert!(audits > 0 && evidence.work.cpu_millis > audits, "{} of {:?}", audits, evidence.work);
-    let part = GuestPart { entrypoint: "prefix.py".into(), files: [("prefix.py".into(), PREFIX.into())].into(), measuring: Measuring::Claims };
+    let part = GuestPart {
+        entrypoint: "prefix.py".into(),
+        files: [("prefix.py".into(), PREFIX.into())].into(),
+        measuring: Measuring::Claims,
+    };
     let claiming = GuestBundle { architecture: part, training: None };
     let claiming = artifacts.keep_bytes(&claiming.canonical_bytes()).await.unwrap();
     task.subject = Subject::Guest { bundle: claiming, recipe: None };

@@ -135,12 +135,7 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self {
-            workers: 2,
-            attempts: 3,
-            deadline: Span::from_secs(3600),
-            checkpoint_every: Span::from_secs(600),
-        }
+        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600), checkpoint_every: Span::from_secs(600) }
     }
 }
 

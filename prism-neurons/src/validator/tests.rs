@@ -148,7 +148,13 @@ impl World {
     }
 
     /// What came over HTTP before: accepted rows and kept bundles.
-    pub(super) async fn submit(&self, store: &Store, hotkey: Hotkey, bundle: &[u8], kind: SubmissionKind) -> SubmissionId {
+    pub(super) async fn submit(
+        &self,
+        store: &Store,
+        hotkey: Hotkey,
+        bundle: &[u8],
+        kind: SubmissionKind,
+    ) -> SubmissionId {
         let archive = self.artifacts().keep_bytes(bundle).await.unwrap();
         let arrival = Arrival {
             hotkey,
