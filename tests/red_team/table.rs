@@ -100,7 +100,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("replays", "hidden extra training: replay", Training, NotAbove),
     attack("trains_in_the_background", "hidden extra training: threads", Training, NotAbove),
     attack("trains_on_measured_rows", "hidden extra training: measured rows", Training, ALARM),
-    attack("steps_in_gradient_hooks", "hidden extra training: gradient hooks", Architecture, NotAbove),
+    attack("steps_in_gradient_hooks", "hidden extra training: gradient hooks", Tuned, NotAbove),
     attack(
         "optimizes_in_forward",
         "hidden extra training: optimizer in forward",

@@ -63,7 +63,7 @@ impl GuestTrainer {
         let Some(from) = from else { return GuestPlayer::build(pool, assignment).await };
         let (saved, folder) = (from.state(), &self.pool.settings().folder);
         let state = Spooled::fetch(folder, &*around.artifacts, saved.state, saved.bytes).await?;
-        GuestPlayer::resume(pool, assignment, &state, from.step()).await
+        GuestPlayer::resume(pool, assignment, &state, from.optimizer_steps()).await
     }
 }
 

@@ -115,6 +115,12 @@ impl Checkpoint {
         self.step
     }
 
+    /// Steps that the player's optimizer did: several for each batch where the run's role says so.
+    #[must_use]
+    pub fn optimizer_steps(&self) -> u64 {
+        self.step.saturating_mul(u64::from(self.task.role.inner_steps()))
+    }
+
     /// Where attempts went on, up to and with this one: all that were started after the one that made this checkpoint
     /// went on from it.
     #[must_use]

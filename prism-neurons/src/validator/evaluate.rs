@@ -11,8 +11,7 @@ use crate::store::{
 use async_trait::async_trait;
 use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Artifacts, Cancel, Digest, Error, Evidence, Fault, Kind, Result, SubmissionId, TaskId, TrainTask,
-    artifacts::ArtifactsExt,
+    Artifacts, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId, TrainTask,
     evidence::RunOutcome,
     observer::Event,
     submission::FailureClass,
@@ -20,12 +19,8 @@ use prism_core::{
 };
 use prism_eval::{
     measure::Checkpoint,
-    plan_of_runs::{
-        Architecture, Cohort, Entrant as Measured, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs,
-        plan_of_work,
-    },
-    recipe::Recipe,
-    score::tuned_reference,
+    plan_of_runs::{Architecture, Cohort, Entrant as Measured, Training, plan_further, plan_of_runs},
+    policy::PlanPolicy,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -73,63 +68,60 @@ fn goes_on(error: &Error) -> bool {
     error.kind() == Kind::Cancelled || error.fault() == Fault::Infrastructure
 }
 
+/// What of an entrant is measured.
+fn measured(entrant: &Entrant) -> Result<Measured> {
+    let material = |name: &str| entrant.material.get(name).copied();
+    let declared = material(GRAPH).map(Architecture::Declared);
+    let architecture = declared.or(material(BUNDLE).map(Architecture::Code));
+    let architecture =
+        architecture.ok_or_else(|| Error::bug(format!("entrant {} has no architecture", entrant.submission)))?;
+    let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
+    Ok(Measured { kind: entrant.kind, architecture, training })
+}
+
 impl Validator {
     /// Plans the runs of the seeded cohort and carries out those that are due. Whether anything was done.
     pub(super) async fn evaluate_step(&self, cancel: &Cancel) -> Result<bool> {
         let seeded = self.0.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Seeded);
         let Some(cohort) = seeded else { return Ok(false) };
         let entrants = self.0.store.entrants(cohort.number).await?;
-        let mut planned = self.plan(&cohort, &entrants).await?;
+        let shared = self.shared_by(&cohort).await?;
+        let mut plans = Vec::new();
+        for entrant in &entrants {
+            plans.push((entrant.submission, plan_of_runs(self.plan_policy(), &shared, &measured(entrant)?)?));
+        }
+        let mut planned = self.0.store.plan_runs(cohort.number, plans).await?;
         let mut done = self.carry_out(cohort.number, cancel).await?;
-        // Only now is it known which rate counts, and so which run is worth repeating.
-        planned += self.plan_further(cohort.number, &entrants).await?;
-        done += self.carry_out(cohort.number, cancel).await?;
-        Ok(planned + done > 0)
+        loop {
+            let further = self.plan_further(cohort.number, &shared, &entrants).await?;
+            if further == 0 {
+                return Ok(planned + done > 0);
+            }
+            planned += further;
+            done += self.carry_out(cohort.number, cancel).await?;
+        }
     }
 
-    async fn plan(&self, cohort: &CohortRecord, entrants: &[Entrant]) -> Result<usize> {
+    fn plan_policy(&self) -> &PlanPolicy {
+        &self.0.policy.plan
+    }
+
+    async fn shared_by(&self, cohort: &CohortRecord) -> Result<Cohort> {
         let Some(seed) = cohort.seed else {
             return Err(Error::bug(format!("cohort {} is seeded and has no seed", cohort.number)));
         };
-        let policy = &self.0.policy.plan;
-        let mut references = Vec::new();
-        let reference = Recipe::reference();
-        for rate in &policy.rates {
-            let recipe = at_rate(&reference, *rate)
-                .ok_or_else(|| Error::bug(format!("reference recipe overflows at rate {rate}")))?;
-            let recipe = self.0.artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
-            references.push(ReferenceRecipe { rate: *rate, recipe });
-        }
-        let shared = Cohort { seed, data: self.0.data.clone(), references };
-        let mut plans = Vec::new();
-        for entrant in entrants {
-            let material = |name: &str| entrant.material.get(name).copied();
-            let declared = material(GRAPH).map(Architecture::Declared);
-            let Some(architecture) = declared.or(material(BUNDLE).map(Architecture::Code)) else {
-                return Err(Error::bug(format!("entrant {} has no architecture", entrant.submission)));
-            };
-            let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
-            let measured = Measured { kind: entrant.kind, architecture, training };
-            plans.push((entrant.submission, plan_of_runs(policy, &shared, &measured)?));
-        }
-        Ok(self.0.store.plan_runs(cohort.number, plans).await?)
+        Cohort::new(seed, self.0.data.clone(), self.plan_policy(), &*self.0.artifacts).await
     }
 
-    /// Repeats of the runs that count, and the baselines at more work.
-    async fn plan_further(&self, cohort: u64, entrants: &[Entrant]) -> Result<usize> {
-        let policy = &self.0.policy.plan;
+    /// Plans what follows from the evidence so far. How many runs are new.
+    async fn plan_further(&self, cohort: u64, shared: &Cohort, entrants: &[Entrant]) -> Result<usize> {
         let evidence = self.0.store.evidence(cohort).await?;
-        let mut plans: Vec<(SubmissionId, Vec<TrainTask>)> = Vec::new();
+        let mut plans = Vec::new();
         for entrant in entrants {
             let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
-            let recipe = runs.iter().find(|run| run.task.role == prism_core::plan::RunRole::Recipe);
-            let reference = tuned_reference(runs);
-            let counting = reference.into_iter().chain(recipe.filter(|run| run.is_completed()));
-            let mut further: Vec<TrainTask> = counting.flat_map(|run| plan_of_repeats(policy, &run.task)).collect();
-            if entrant.role == EntrantRole::Baseline {
-                further.extend(reference.into_iter().flat_map(|run| plan_of_work(policy, &run.task)));
-            }
-            plans.push((entrant.submission, further));
+            let baseline = entrant.role == EntrantRole::Baseline;
+            let tasks = plan_further(self.plan_policy(), shared, &measured(entrant)?, baseline, runs)?;
+            plans.push((entrant.submission, tasks));
         }
         Ok(self.0.store.plan_runs(cohort, plans).await?)
     }

@@ -68,7 +68,8 @@ impl Eval {
             interrupted.cancel();
         });
         let evidence = bench.carry_out(plans, &cancel).await?;
-        let evidence = bench.carry_out_further(evidence, baselines.iter().chain([&submission]), &cancel).await?;
+        let all: Vec<&Subject> = baselines.iter().chain([&submission]).collect();
+        let evidence = bench.carry_out_further(evidence, &all, &cancel).await?;
         progress.finish();
 
         let runs = |subject: &Subject| bench.runs_of(subject, &evidence);
