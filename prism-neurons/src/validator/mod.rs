@@ -21,6 +21,8 @@ mod material;
 mod pay;
 #[cfg(test)]
 mod resume_tests;
+#[cfg(test)]
+mod sealed_tests;
 mod settle;
 mod take_in;
 #[cfg(test)]

@@ -35,7 +35,7 @@ use std::{
 const NETUID: Netuid = Netuid(7);
 const VALIDATOR: Hotkey = Hotkey([100; 32]);
 pub(super) const ALICE: Hotkey = Hotkey([1; 32]);
-const BOB: Hotkey = Hotkey([2; 32]);
+pub(super) const BOB: Hotkey = Hotkey([2; 32]);
 const CAROL: Hotkey = Hotkey([3; 32]);
 const DAVE: Hotkey = Hotkey([4; 32]);
 
