@@ -13,5 +13,5 @@ pub mod tokenizer;
 
 pub use alphabet::Alphabet;
 pub use corpus::{Corpus, CorpusError, Document, Limits};
-pub use rows::{Deal, Dealer, DealerError};
+pub use rows::{Deal, Dealer, DealerError, Resume};
 pub use split::Split;

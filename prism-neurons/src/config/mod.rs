@@ -143,11 +143,14 @@ pub struct EvaluationConfig {
     pub attempts: u32,
     /// The longest a run may take.
     pub deadline: Span,
+    /// The least time between two checkpoints of a run of Python, and before the first. A shorter run that this machine
+    /// fails starts anew, and a longer one goes on from its last checkpoint, at the price that it wins no title.
+    pub checkpoint_every: Span,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600) }
+        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600), checkpoint_every: Span::from_secs(600) }
     }
 }
 

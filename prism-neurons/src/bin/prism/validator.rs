@@ -115,7 +115,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
         .workers(config.evaluation.workers as usize)
-        .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() });
+        .retry(RetryRule {
+            attempts: config.evaluation.attempts,
+            checkpoint_every: config.evaluation.checkpoint_every.0,
+            ..RetryRule::default()
+        });
     if let Some(python) = python {
         builder = builder.trainer(python);
     }
