@@ -37,6 +37,7 @@ mod genesis;
 mod ledger;
 mod line;
 mod metadata;
+mod metagraph;
 mod pallets;
 mod pool;
 mod primitives;
