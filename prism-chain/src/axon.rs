@@ -7,6 +7,7 @@ use crate::{
     signer::Signer,
 };
 use prism_core::{Block, Error, Fault, Hotkey, Kind, Netuid, Retry};
+use serde::Serialize;
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
@@ -20,7 +21,7 @@ const SERVING_RATE_LIMIT: Entry = Entry::subtensor("ServingRateLimit");
 const PROTOCOL: u8 = 4;
 
 /// Where a neuron listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Axon {
     /// Address and port.
     pub address: SocketAddr,
@@ -70,7 +71,7 @@ impl Axon {
 }
 
 /// An axon as the chain has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Announced {
     /// Where the neuron listens.
@@ -132,9 +133,10 @@ impl From<AxonError> for Error {
     }
 }
 
-#[derive(DecodeAsType)]
+/// `AxonInfo` of the runtime, as far as it is used.
+#[derive(Debug, DecodeAsType)]
 #[decode_as_type(crate_path = "scale_decode")]
-struct AxonInfo {
+pub(crate) struct AxonInfo {
     block: u64,
     version: u32,
     ip: u128,

@@ -23,6 +23,9 @@ mod shape;
 mod surface;
 #[cfg(test)]
 mod tests;
+mod wallet;
+
+pub use wallet::examine_keyfile;
 
 const NOW: Entry = Entry::new("Timestamp", "Now");
 

@@ -1,5 +1,5 @@
 //! Why talking to the chain failed.
-use crate::{dispatch::DispatchError, rejection::Rejection, signer::KeyError};
+use crate::{dispatch::DispatchError, rejection::Rejection, signer::KeyError, transport::RATE_LIMITED};
 use prism_core::{Error, Fault, Kind, Retry};
 use std::time::Duration;
 
@@ -148,6 +148,14 @@ pub enum ChainError {
     Key(#[from] KeyError),
 }
 
+impl ChainError {
+    /// Whether the node says that it doesn't keep the block that was asked for, or its state (sc-rpc-api,
+    /// state/error.rs: errors of the client).
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(self, Self::UnknownBlock(_) | Self::Node { code: 4003, .. })
+    }
+}
+
 impl From<ChainError> for Error {
     fn from(error: ChainError) -> Self {
         use ChainError as E;
@@ -160,6 +168,7 @@ impl From<ChainError> for Error {
             E::Deadline { .. } => (Kind::Deadline, Fault::Infrastructure, Retry::After(PAUSE)),
             // JSON-RPC 2.0: method not found.
             E::Node { code: -32601, .. } => (Kind::Unsupported, Fault::Infrastructure, Retry::Never),
+            E::Node { code: RATE_LIMITED, .. } => (Kind::Limit, Fault::Infrastructure, Retry::After(PAUSE)),
             E::Node { .. } => (Kind::Unavailable, Fault::Infrastructure, Retry::After(PAUSE)),
             E::Answer { .. } | E::Decode { .. } => (Kind::Corrupt, Fault::Infrastructure, Retry::Never),
             E::Missing { .. } | E::Encode { .. } => (Kind::Unsupported, Fault::Validator, Retry::Never),

@@ -1,5 +1,6 @@
 //! Who is on a subnet at one block.
 use crate::{
+    axon::{Announced, AxonInfo},
     client::ChainClient,
     epoch::EpochClock,
     error::ChainError,
@@ -7,15 +8,8 @@ use crate::{
 };
 use prism_core::{Block, Hotkey, MechanismId, Netuid, Uid};
 use serde::Serialize;
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
-use subxt::{
-    dynamic::Value,
-    ext::scale_decode::{self, DecodeAsType},
-    utils::AccountId32,
-};
+use std::collections::BTreeMap;
+use subxt::{dynamic::Value, utils::AccountId32};
 
 pub use crate::hyperparameters::Hyperparameters;
 
@@ -87,23 +81,7 @@ pub struct Member {
     /// What it earned in the last epoch, alpha, 1e-9.
     pub emission: u64,
     /// Where it says it can be reached.
-    pub axon: Option<Axon>,
-}
-
-/// Where a neuron says it can be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Axon {
-    /// Its address.
-    pub address: IpAddr,
-    /// Its port.
-    pub port: u16,
-    /// Its protocol, by the subnet's own numbers; 4 is the official SDK's.
-    pub protocol: u8,
-    /// The version it announced.
-    pub version: u32,
-    /// The block of the announcement.
-    pub block: Block,
+    pub axon: Option<Announced>,
 }
 
 /// A subnet's members at one block, ordered by UID.
@@ -118,32 +96,9 @@ pub struct Metagraph {
     pub members: Vec<Member>,
 }
 
-/// `AxonInfo` of the runtime, as far as it is used.
-#[derive(Debug, DecodeAsType)]
-#[decode_as_type(crate_path = "scale_decode")]
-struct AxonInfo {
-    block: u64,
-    version: u32,
-    ip: u128,
-    port: u16,
-    ip_type: u8,
-    protocol: u8,
-}
-
-impl AxonInfo {
-    /// Nothing for one that was never announced, or was taken back.
-    fn axon(&self) -> Option<Axon> {
-        if self.ip == 0 {
-            return None;
-        }
-        let address = match self.ip_type {
-            4 => Ipv4Addr::from_bits(u32::try_from(self.ip).ok()?).into(),
-            6 => Ipv6Addr::from_bits(self.ip).into(),
-            _ => return None,
-        };
-        let (port, protocol, version) = (self.port, self.protocol, self.version);
-        Some(Axon { address, port, protocol, version, block: Block(self.block) })
-    }
+/// Nothing for one that was never announced, or was taken back.
+fn announced(info: AxonInfo) -> Option<Announced> {
+    Some(Announced::from(info)).filter(|announced| !announced.axon.is_withdrawn())
 }
 
 impl Runtime {
@@ -166,7 +121,7 @@ impl Runtime {
         }
         let columns = Columns {
             coldkeys: shown(record.maybe("coldkeys")),
-            axons: shown(record.maybe::<Vec<AxonInfo>>("axons")).iter().map(AxonInfo::axon).collect(),
+            axons: shown(record.maybe::<Vec<AxonInfo>>("axons")).into_iter().map(announced).collect(),
             active: shown(record.maybe("active")),
             permits,
             stakes,
@@ -196,7 +151,7 @@ fn shown<T>(column: Result<Option<Vec<T>>, ChainError>) -> Vec<T> {
 #[derive(Debug, Default)]
 struct Columns {
     coldkeys: Vec<AccountId32>,
-    axons: Vec<Option<Axon>>,
+    axons: Vec<Option<Announced>>,
     active: Vec<bool>,
     permits: Vec<bool>,
     stakes: Vec<u64>,
@@ -353,7 +308,7 @@ impl AtBlock {
         let stakes = alpha.iter().zip(&tao).map(|(alpha, tao)| stake_weight(*alpha, *tao, weight)).collect();
         let columns = Columns {
             coldkeys: coldkeys.into_iter().map(|key| key.unwrap_or(AccountId32([0; 32]))).collect(),
-            axons: axons.iter().map(|axon| axon.as_ref().and_then(AxonInfo::axon)).collect(),
+            axons: axons.into_iter().map(|axon| axon.and_then(announced)).collect(),
             active: found.find(ACTIVE)?.unwrap_or_default(),
             permits: found.get(VALIDATOR_PERMIT)?,
             stakes,

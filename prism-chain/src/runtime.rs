@@ -339,6 +339,12 @@ impl Runtimes {
         Self { genesis, known: Mutex::default() }
     }
 
+    /// How many are kept.
+    #[cfg(test)]
+    pub(crate) async fn kept(&self) -> usize {
+        self.known.lock().await.len()
+    }
+
     /// The runtime in the state of a block, which runs the next one. An upgrade in mid-run shows here as another spec
     /// version.
     pub(crate) async fn at(&self, rpc: &Rpc, hash: H256) -> Result<Runtime, ChainError> {

@@ -27,6 +27,8 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Buffer of one subscription, messages.
 const SUBSCRIPTION_BUFFER: usize = 1024;
+/// What a node says that counts its callers' calls (`sc-rpc-server`, middleware/rate_limit.rs).
+pub(crate) const RATE_LIMITED: i32 = -32999;
 /// Longest answer, bytes. The longest honest one is metadata: 0.7 MB in hexadecimal digits.
 const LONGEST_ANSWER: u32 = 16 << 20;
 
@@ -220,7 +222,10 @@ impl Transport {
                 answer => return answer,
             };
             match &error {
-                ChainError::Connect { .. } | ChainError::Broken { .. } | ChainError::Deadline { .. } => {
+                ChainError::Connect { .. }
+                | ChainError::Broken { .. }
+                | ChainError::Deadline { .. }
+                | ChainError::Node { code: RATE_LIMITED, .. } => {
                     tracing::warn!(%error, "trying the chain again");
                 }
                 ChainError::WrongChain { .. } if self.endpoints.len() > 1 => {

@@ -23,6 +23,8 @@ use tokio::{
     sync::watch,
 };
 
+mod faults;
+
 const NETUID: Netuid = Netuid(1);
 
 fn key(name: &str) -> Keypair {
@@ -35,13 +37,17 @@ fn quick(url: &str) -> ChainConfig {
 }
 
 async fn devnet() -> Devnet {
+    devnet_of(|_| {}).await
+}
+
+async fn devnet_of(change: impl FnOnce(&mut DevnetConfig)) -> Devnet {
     let neuron = |name: &str, stake, permit| GenesisNeuron {
         hotkey: key(name).hotkey(),
         coldkey: key("coldkey").hotkey().0,
         stake,
         permit,
     };
-    let config = DevnetConfig {
+    let mut config = DevnetConfig {
         endowments: vec![(key("coldkey").hotkey().0, 10_000_000_000)],
         subnets: vec![SubnetConfig {
             neurons: vec![neuron("v", 700, true), neuron("m", 0, false)],
@@ -51,6 +57,7 @@ async fn devnet() -> Devnet {
         }],
         ..DevnetConfig::default()
     };
+    change(&mut config);
     let devnet = Devnet::start(config).await.unwrap();
     devnet.produce_blocks(5).await;
     devnet

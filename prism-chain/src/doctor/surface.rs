@@ -65,7 +65,9 @@ const METAGRAPH: Shape = Perhaps(&Record(&[
     ("total_stake", Perhaps(&AMOUNTS)),
 ]));
 
-const COMMITMENT: Shape = Record(&[("fields", List(&Variants(&["Raw0", "Raw128", "BigRaw", "TimelockEncrypted"])))]);
+const DATA: Shape = Variants(&["Raw0", "Raw128", "BigRaw", "TimelockEncrypted"]);
+const COMMITMENT: Shape = Record(&[("fields", List(&DATA))]);
+const COMMITMENTS: Need = Need::Only("commitments");
 const HASHED: Need = Need::Only("weights that are committed by hash");
 /// Calls inside calls, of which a neuron makes none itself.
 const INNER: Need = Need::Instead("a call inside another that fails so is not noticed");
@@ -121,13 +123,31 @@ pub(super) const SURFACE: &[(Item, Need)] = &[
         ),
         HASHED,
     ),
-    (
-        Item::Call("Commitments", "set_commitment", &[("netuid", NETUID), ("info", COMMITMENT)]),
-        Need::Only("commitments"),
-    ),
+    (Item::Call("Commitments", "set_commitment", &[("netuid", NETUID), ("info", COMMITMENT)]), COMMITMENTS),
     (
         Item::Call(PALLET, "burned_register", &[("netuid", NETUID), ("hotkey", ACCOUNT)]),
         Need::Only("registration at any price"),
+    ),
+    (
+        Item::Call(PALLET, "register_limit", &[("netuid", NETUID), ("hotkey", ACCOUNT), ("limit_price", Uint(64))]),
+        Need::Instead("registration at any price is left"),
+    ),
+    (
+        Item::Call(
+            PALLET,
+            "serve_axon",
+            &[
+                ("netuid", NETUID),
+                ("version", Uint(32)),
+                ("ip", Uint(128)),
+                ("port", Uint(16)),
+                ("ip_type", Uint(8)),
+                ("protocol", Uint(8)),
+                ("placeholder1", Uint(8)),
+                ("placeholder2", Uint(8)),
+            ],
+        ),
+        Need::Only("announcing an axon"),
     ),
     (Item::Extension("CheckSpecVersion"), Need::Instead("it is not signed over")),
     (Item::Extension("CheckTxVersion"), Need::Instead("it is not signed over")),
@@ -139,6 +159,8 @@ pub(super) const SURFACE: &[(Item, Need)] = &[
     // What became of it.
     (Item::Event("System", "ExtrinsicSuccess"), Need::Weights),
     (Item::Event("System", "ExtrinsicFailed"), Need::Weights),
+    (Item::Event(PALLET, "TimelockedWeightsRevealed"), Need::Commit),
+    (Item::Event(PALLET, "WeightsRevealed"), HASHED),
     (Item::Event(PALLET, "NeuronRegistered"), Need::Only("registration's answer")),
     (Item::Event(PALLET, "BatchWeightItemFailed"), INNER),
     (Item::Event("Utility", "ItemFailed"), INNER),
@@ -171,6 +193,7 @@ pub(super) const SURFACE: &[(Item, Need)] = &[
     (Item::Storage(PALLET, "Keys", &[NETUID, Uint(16)], ACCOUNT), Need::Weights),
     (Item::Storage(PALLET, "Uids", &[NETUID, ACCOUNT], Uint(16)), Need::Weights),
     (Item::Storage(PALLET, "Owner", &[ACCOUNT], ACCOUNT), Need::Only("coldkeys in the stored metagraph")),
+    (by_subnet("SubnetOwner", ACCOUNT), Need::Only("looking a subnet's owner up")),
     (by_subnet("SubnetOwnerHotkey", ACCOUNT), Need::Weights),
     (Item::Storage(PALLET, "Axons", &[NETUID, ACCOUNT], AXON), Need::Only("addresses in the stored metagraph")),
     (by_subnet("Active", FLAGS), Need::Instead("nobody is shown active")),
@@ -195,6 +218,29 @@ pub(super) const SURFACE: &[(Item, Need)] = &[
         Need::Instead("stake is taken as the hotkey's own"),
     ),
     (Item::Storage(PALLET, "Weights", &[NETUID, Uint(16)], List(&Tuple(&[Uint(16), Uint(16)]))), Need::Weights),
+    // Weights that wait for their reveal.
+    (
+        Item::Storage(
+            PALLET,
+            "TimelockedWeightCommits",
+            &[NETUID, Uint(64)],
+            List(&Tuple(&[ACCOUNT, Uint(64), Bytes, Uint(64)])),
+        ),
+        Need::Commit,
+    ),
+    (
+        Item::Storage(PALLET, "WeightCommits", &[NETUID, ACCOUNT], List(&Tuple(&[Hash, Uint(64), Uint(64), Uint(64)]))),
+        HASHED,
+    ),
+    (
+        Item::Storage(
+            "Drand",
+            "BeaconConfig",
+            &[],
+            Record(&[("public_key", Bytes), ("period", Uint(32)), ("genesis_time", Uint(32))]),
+        ),
+        Need::Instead("the configuration's beacon is used, or drand's quicknet"),
+    ),
     // The subnet's rules.
     (by_subnet("Tempo", Uint(16)), Need::Weights),
     (by_subnet("WeightsSetRateLimit", Uint(64)), Need::Weights),
@@ -218,6 +264,33 @@ pub(super) const SURFACE: &[(Item, Need)] = &[
     (by_subnet("PendingEpochAt", Uint(64)), Need::Instead("epochs follow the closed form")),
     (by_subnet("SubnetEpochIndex", Uint(64)), Need::Instead("epochs follow the closed form")),
     (by_subnet("BlocksSinceLastStep", Uint(64)), Need::Instead("epochs follow the closed form")),
+    // Commitments.
+    (
+        Item::Storage(
+            "Commitments",
+            "CommitmentOf",
+            &[NETUID, ACCOUNT],
+            Record(&[("block", Uint(32)), ("info", Record(&[("fields", List(&DATA))]))]),
+        ),
+        COMMITMENTS,
+    ),
+    (Item::Storage("Commitments", "LastCommitment", &[NETUID, ACCOUNT], Uint(32)), COMMITMENTS),
+    (
+        Item::Storage("Commitments", "RevealedCommitments", &[NETUID, ACCOUNT], List(&Tuple(&[Bytes, Uint(64)]))),
+        COMMITMENTS,
+    ),
+    (
+        Item::Storage(
+            "Commitments",
+            "UsedSpaceOf",
+            &[NETUID, ACCOUNT],
+            Record(&[("last_epoch", Uint(64)), ("used_space", Uint(64))]),
+        ),
+        COMMITMENTS,
+    ),
+    (Item::Storage("Commitments", "MaxSpace", &[], Uint(32)), COMMITMENTS),
+    (Item::Constant("Commitments", "MaxFields", Uint(32)), COMMITMENTS),
+    (Item::Storage("Drand", "LastStoredRound", &[], Uint(64)), Need::Only("commitments under a timelock")),
     // Fees.
     (
         Item::Api("TransactionPaymentApi", "query_info", &[Any, Uint(32)], Record(&[("partial_fee", Uint(64))])),

@@ -92,7 +92,12 @@ impl PasswordArgs {
 
 /// The key that a configuration names.
 pub(crate) fn load(config: &KeyConfig) -> Result<Keypair> {
-    let keyfile = match (&config.hotkey_file, &config.wallet) {
+    Ok(open(&keyfile(config)?, config.password_file.as_deref())?.into())
+}
+
+/// Where the key is that a configuration names.
+pub(crate) fn keyfile(config: &KeyConfig) -> Result<Keyfile> {
+    Ok(match (&config.hotkey_file, &config.wallet) {
         (Some(_), Some(_)) => return Err(wrong("two keys: key.hotkey_file and key.wallet are both set")),
         (Some(file), None) => Keyfile::at(file),
         (None, Some(wallet)) => {
@@ -100,8 +105,7 @@ pub(crate) fn load(config: &KeyConfig) -> Result<Keypair> {
             wallets(config.wallets.as_deref())?.wallet(wallet)?.hotkey(hotkey)?
         }
         (None, None) => return Err(wrong("no key: give --key or --wallet, or set key.hotkey_file or key.wallet")),
-    };
-    Ok(open(&keyfile, config.password_file.as_deref())?.into())
+    })
 }
 
 /// Reads a key, with its password if it needs one.
