@@ -3,10 +3,13 @@
 //!
 //! Two programs: one that ends at once, and an interpreter. Rounds take turns, so that all peers meet the same load;
 //! medians and minima in milliseconds, and their ratios to bubblewrap's (`bwrap` on the path, or `PRISM_BWRAP`; without it,
-//! to the bare process's). The engine is `DOCKER_HOST`'s or the usual ones'. Its image is made of this host's own files and
-//! stays with the engine. Bubblewrap runs with all its namespaces, but has no landlock, no list of system calls, no limits
+//! to the bare process's). The engine is one that runs, or the one that the tests set up. Its image is made of this host's own
+//! files and stays with the engine. Bubblewrap runs with all its namespaces, but has no landlock, no list of system calls, no limits
 //! and no control groups.
-#![allow(missing_docs, clippy::print_stdout, clippy::expect_used)]
+#![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::panic)]
+#[path = "../prism-eval/tests/support/engine.rs"]
+mod test_engine;
+
 use prism_core::{
     channel::ByteSourceExt,
     sandbox::{Limits, Network, Root, Sandbox, SandboxSpec},
@@ -14,7 +17,7 @@ use prism_core::{
 use prism_eval::{
     guest::runtime::Runtime,
     sandbox::{
-        container::{ContainerConfig, ContainerSandbox, candidates, image},
+        container::{ContainerConfig, ContainerSandbox, image},
         embedded::{EmbeddedConfig, EmbeddedSandbox},
         launcher,
     },
@@ -23,8 +26,10 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
+use test_engine::TestEngine;
 
 const ROUNDS: usize = 30;
 /// Engines take half a second: fewer rounds say as much.
@@ -56,15 +61,23 @@ async fn compare() {
         Some(path) => peers.push(("bubblewrap", Peer::Bubblewrap(path))),
         None => println!("bubblewrap is not installed: no comparison with it"),
     }
-    match engine().await {
-        Ok(peer) => peers.push(("container engine", peer)),
-        Err(reason) => println!("no container engine: {reason}"),
-    }
+    let _engine = match engine().await {
+        Ok((held, peer)) => {
+            peers.push(("container engine", peer));
+            Some(held)
+        }
+        Err(reason) => {
+            println!("no container engine: {reason}");
+            None
+        }
+    };
     for (program, argv) in [("/bin/true", vec!["/bin/true"]), ("python3", vec![PYTHON, "-I", "-S", "-c", "pass"])] {
         let mut times: Vec<Vec<Duration>> = peers.iter().map(|_| Vec::new()).collect();
         for round in 0..ROUNDS {
             for ((_, peer), times) in peers.iter().zip(&mut times) {
-                if round < ENGINE_ROUNDS || !is_engine(peer) {
+                // The image holds an interpreter and nothing else.
+                let takes = !is_engine(peer) || (round < ENGINE_ROUNDS && program != "/bin/true");
+                if takes {
                     times.push(once(peer, &argv).await);
                 }
             }
@@ -81,6 +94,9 @@ fn report(program: &str, peers: &[(&str, Peer)], times: &mut [Vec<Duration>]) {
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let mut rows = Vec::new();
     for ((name, peer), times) in peers.iter().zip(times) {
+        if times.is_empty() {
+            continue;
+        }
         times.sort_unstable();
         let median = times.get(times.len() / 2).copied().unwrap_or_default();
         let least = times.first().copied().unwrap_or_default();
@@ -160,9 +176,11 @@ fn bubblewrap() -> Option<PathBuf> {
     named.or_else(|| std::env::split_paths(&path).map(|folder| folder.join("bwrap")).find(|file| file.is_file()))
 }
 
-async fn engine() -> Result<Peer, String> {
-    let host = std::env::var("DOCKER_HOST").ok();
-    let sockets = candidates(None, host.as_deref(), None).map_err(|e| e.to_string())?;
+/// An engine that runs, or the one that the tests set up, and an image with this host's programs.
+async fn engine() -> Result<(Arc<TestEngine>, Peer), String> {
+    let set_up = std::thread::spawn(test_engine::engine);
+    let engine = set_up.join().map_err(|_| "none could be set up")?;
+    let sockets = vec![engine.socket().to_owned()];
     let sandbox = ContainerSandbox::connect(ContainerConfig::new(sockets.clone(), "bench")).await;
     let sandbox = sandbox.map_err(|e| e.to_string())?;
     let runtime = Runtime {
@@ -176,5 +194,5 @@ async fn engine() -> Result<Peer, String> {
         files: BTreeMap::new(),
     };
     let image = image::build(&sockets, &runtime, |_| {}).await.map_err(|e| e.to_string())?;
-    Ok(Peer::Sandbox(Box::new(sandbox), Root::Image { digest: image.digest }))
+    Ok((engine, Peer::Sandbox(Box::new(sandbox), Root::Image { digest: image.digest })))
 }

@@ -148,6 +148,14 @@ pub enum ChainError {
     Key(#[from] KeyError),
 }
 
+impl ChainError {
+    /// Whether the node says that it doesn't keep the block that was asked for, or its state (sc-rpc-api,
+    /// state/error.rs: errors of the client).
+    pub(crate) fn is_forgotten(&self) -> bool {
+        matches!(self, Self::UnknownBlock(_) | Self::Node { code: 4003, .. })
+    }
+}
+
 impl From<ChainError> for Error {
     fn from(error: ChainError) -> Self {
         use ChainError as E;

@@ -5,7 +5,7 @@ use crate::{
     error::ChainError,
     rejection::Rejection,
     runtime::{AtBlock, Runtime},
-    signer::{KeyError, Signer, verify},
+    signer::{Signer, sign_checked},
     transport::unboxed,
 };
 use codec::{Compact, Decode as _};
@@ -86,10 +86,7 @@ pub(crate) async fn sign_for(
     let mut signable = transactions.create_v4_signable_offline(call, params).map_err(encode)?;
     let payload = signable.signer_payload().map_err(encode)?;
     let hotkey = signer.hotkey();
-    let signature = signer.sign(&payload).await?;
-    if !verify(&hotkey, &payload, &signature) {
-        return Err(KeyError::Signature(hotkey).into());
-    }
+    let signature = sign_checked(signer, &payload).await?;
     let signed = signable
         .sign_with_account_and_signature(&AccountId32(hotkey.0), &MultiSignature::Sr25519(signature))
         .map_err(encode)?;

@@ -23,7 +23,7 @@
 
 pub mod axon;
 pub mod client;
-// pub mod commitments;
+pub mod commitments;
 pub mod devnet;
 pub mod dispatch;
 pub mod doctor;

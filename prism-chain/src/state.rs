@@ -49,6 +49,10 @@ impl AtBlock {
         Block(self.number)
     }
 
+    pub(crate) fn rpc(&self) -> &Rpc {
+        &self.source.rpc
+    }
+
     pub(crate) fn spec(&self) -> u32 {
         self.runtime.spec_version()
     }

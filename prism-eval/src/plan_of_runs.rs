@@ -6,12 +6,15 @@ use crate::{
     measure::{self, Cadence},
     policy::{PlanPolicy, PolicyError},
     recipe::{Optimizer, Recipe},
+    score::{recipe_run, tuned_reference},
 };
 use prism_core::{
-    Digest, Error, Fault, Finite, Kind, Seed, TrainTask,
+    Artifacts, Digest, Error, Evidence, Fault, Finite, Kind, Result, Seed, TaskId, TrainTask,
+    artifacts::ArtifactsExt as _,
     plan::{DataRef, RunRole, Subject, TASK_SCHEMA},
     submission::SubmissionKind,
 };
+use std::collections::BTreeSet;
 
 /// The reference recipe at one rate of the grid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +32,32 @@ pub struct Cohort {
     pub seed: Seed,
     /// The text.
     pub data: DataRef,
-    /// One for each rate of [`PlanPolicy::rates`], in that order.
+    /// One for each rate of [`PlanPolicy::ladder`], in that order.
     pub references: Vec<ReferenceRecipe>,
+}
+
+impl Cohort {
+    /// A cohort under a policy; keeps the reference recipe at each rate of the ladder.
+    ///
+    /// # Errors
+    /// A rate so high that the recipe's overflow, and those of keeping.
+    pub async fn new<A: Artifacts + ?Sized>(
+        seed: Seed,
+        data: DataRef,
+        policy: &PlanPolicy,
+        artifacts: &A,
+    ) -> Result<Self> {
+        let mut references = Vec::new();
+        for rate in policy.ladder() {
+            let recipe = at_rate(&Recipe::reference(), rate).ok_or_else(|| {
+                let text = format!("reference recipe overflows at rate {rate} of the policy");
+                Error::new(Kind::Invalid, Fault::Validator, text)
+            })?;
+            let recipe = artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
+            references.push(ReferenceRecipe { rate, recipe });
+        }
+        Ok(Self { seed, data, references })
+    }
 }
 
 /// An architecture, by digest.
@@ -73,7 +100,7 @@ pub enum PlanError {
     #[error(transparent)]
     Measuring(#[from] measure::PlanError),
     /// The reference recipes are not those of the grid.
-    #[error("reference recipes are not one for each rate of the policy, in order")]
+    #[error("reference recipes are not one for each rate of the policy's ladder, in order")]
     References,
     /// A submission for a family that brings no recipe.
     #[error("a training_for_arch submission has no recipe to measure")]
@@ -100,13 +127,13 @@ impl From<PlanError> for Error {
 /// The runs of an entrant: its architecture under the reference recipe at every rate of the grid, then its own recipe
 /// where it brings one. For a `TrainingForArch` the first are the family's, most likely in the cache.
 ///
-/// Repeats follow when the best rate is known: [`plan_of_repeats`].
+/// What follows from their evidence is [`plan_further`]'s to say.
 ///
 /// # Errors
 /// A policy that can't be carried out, reference recipes that are not the grid's, a recipe missing or unclaimed.
 pub fn plan_of_runs(policy: &PlanPolicy, cohort: &Cohort, entrant: &Entrant) -> Result<Vec<TrainTask>, PlanError> {
     policy.check()?;
-    if !cohort.references.iter().map(|reference| reference.rate).eq(policy.rates.iter().copied()) {
+    if !cohort.references.iter().map(|reference| reference.rate).eq(policy.ladder()) {
         return Err(PlanError::References);
     }
     match (entrant.kind, entrant.training) {
@@ -114,15 +141,57 @@ pub fn plan_of_runs(policy: &PlanPolicy, cohort: &Cohort, entrant: &Entrant) -> 
         (SubmissionKind::ArchitectureOnly, Some(_)) => return Err(PlanError::RecipeUnclaimed),
         _ => {}
     }
-    let references = cohort
-        .references
-        .iter()
-        .map(|reference| (RunRole::Reference { rate: reference.rate }, Training::Declared(reference.recipe)));
-    let own = entrant.training.map(|training| (RunRole::Recipe, training));
-    references
-        .chain(own)
-        .map(|(role, training)| task(policy, cohort, role, subject(entrant.architecture, training)?))
-        .collect()
+    let references = cohort.references.iter().take(policy.rates.len());
+    let references = references.map(|reference| at_reference(policy, cohort, entrant, reference));
+    let own = entrant.training.map(|training| {
+        let subject = subject(entrant.architecture, training)?;
+        task(policy, cohort, RunRole::Recipe, subject)
+    });
+    references.chain(own).collect()
+}
+
+fn at_reference(
+    policy: &PlanPolicy,
+    cohort: &Cohort,
+    entrant: &Entrant,
+    reference: &ReferenceRecipe,
+) -> Result<TrainTask, PlanError> {
+    let subject = subject(entrant.architecture, Training::Declared(reference.recipe))?;
+    task(policy, cohort, RunRole::Reference { rate: reference.rate }, subject)
+}
+
+/// What follows from an entrant's runs on record: the next rate of [`PlanPolicy::climb`] while the highest tried is the
+/// best; then repeats of the runs that count, and a baseline at more work. Only what is not on record; nothing when all
+/// of it is.
+///
+/// # Errors
+/// As [`plan_of_runs`].
+pub fn plan_further(
+    policy: &PlanPolicy,
+    cohort: &Cohort,
+    entrant: &Entrant,
+    baseline: bool,
+    runs: &[Evidence],
+) -> Result<Vec<TrainTask>, PlanError> {
+    let reference = tuned_reference(runs);
+    if let Some(next) = reference.and_then(|best| next_rate(cohort, best, runs)) {
+        return Ok(vec![at_reference(policy, cohort, entrant, next)?]);
+    }
+    let counting = reference.into_iter().chain(recipe_run(runs));
+    let repeats = counting.flat_map(|run| plan_of_repeats(policy, &run.task));
+    let work = reference.filter(|_| baseline).into_iter().flat_map(|run| plan_of_work(policy, &run.task));
+    let known: BTreeSet<TaskId> = runs.iter().map(|run| run.task.id()).collect();
+    Ok(repeats.chain(work).filter(|task| !known.contains(&task.id())).collect())
+}
+
+/// The rate above the best one, if no run has tried it or a higher one.
+fn next_rate<'a>(cohort: &'a Cohort, best: &Evidence, runs: &[Evidence]) -> Option<&'a ReferenceRecipe> {
+    let rate_of = |run: &Evidence| match run.task.role {
+        RunRole::Reference { rate } => Some(rate),
+        _ => None,
+    };
+    let (best, highest) = (rate_of(best)?, runs.iter().filter_map(rate_of).max()?);
+    cohort.references.iter().find(|reference| best == highest && reference.rate > highest)
 }
 
 fn subject(architecture: Architecture, training: Training) -> Result<Subject, PlanError> {
@@ -146,8 +215,7 @@ pub fn plan_of_repeats(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
 }
 
 /// The same run of a baseline with more optimizer steps on each batch, at each of [`PlanPolicy::work`]: see there.
-#[must_use]
-pub fn plan_of_work(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
+fn plan_of_work(policy: &PlanPolicy, run: &TrainTask) -> Vec<TrainTask> {
     let of = run.id();
     let more = |inner_steps| TrainTask { role: RunRole::Work { of, inner_steps }, ..run.clone() };
     policy.work.iter().copied().map(more).collect()
@@ -202,13 +270,16 @@ fn run_seed(cohort: Seed, role: &RunRole) -> Seed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use prism_core::evidence::Point;
+
+    fn fixed(value: f64) -> Finite {
+        Finite::new(value).unwrap()
+    }
 
     fn cohort(policy: &PlanPolicy, seed: &str) -> Cohort {
         let references = policy
-            .rates
-            .iter()
-            .map(|rate| ReferenceRecipe { rate: *rate, recipe: Digest::of(format!("reference at {rate}").as_bytes()) });
+            .ladder()
+            .map(|rate| ReferenceRecipe { rate, recipe: Digest::of(format!("reference at {rate}").as_bytes()) });
         Cohort {
             seed: Seed::of("test", &[seed.as_bytes()]),
             data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
@@ -300,6 +371,50 @@ mod tests {
         assert_eq!((repeats.len(), seeds.len()), (3, 4));
         assert!(repeats.iter().all(|t| t.subject == first[1].subject && t.cohort == first[1].cohort));
         assert_eq!(repeats[2].role, RunRole::Repeat { of: first[1].id(), index: 3 });
+    }
+
+    /// The run of a task that ended with so many bits per byte.
+    fn ended(task: &TrainTask, bits: f64) -> Evidence {
+        let bits = vec![Finite::new(bits * 8.0).unwrap(); 2];
+        let point = |step: &u64| Point {
+            step: *step,
+            tokens: *step,
+            row_bits: bits.clone(),
+            row_bytes: vec![8; 2],
+            audits: vec![],
+        };
+        let points = task.measuring.points.iter().map(point).collect();
+        Evidence { points, ..measure::run::blank(task) }
+    }
+
+    #[test]
+    fn the_ladder_is_climbed_while_its_highest_rung_is_the_best_and_only_then_comes_what_repeats_it() {
+        let climb = [30.0, 100.0].map(fixed).to_vec();
+        let policy = PlanPolicy { climb, repeats: 1, ..PlanPolicy::smoke() };
+        let cohort = cohort(&policy, "a");
+        let only = entrant(SubmissionKind::ArchitectureOnly, "graph", None);
+        let mut runs: Vec<Evidence> =
+            plan_of_runs(&policy, &cohort, &only).unwrap().iter().map(|t| ended(t, 4.0)).collect();
+        assert_eq!(runs.len(), 3);
+        let tasks = |runs: &[Evidence]| plan_further(&policy, &cohort, &only, true, runs).unwrap();
+        let roles = |runs: &[Evidence]| tasks(runs).into_iter().map(|task| task.role).collect::<Vec<_>>();
+        let at = |rate| RunRole::Reference { rate: fixed(rate) };
+        let closing = |run: &Evidence| {
+            let of = run.task.id();
+            [RunRole::Repeat { of, index: 1 }, RunRole::Work { of, inner_steps: 2 }]
+        };
+        assert_eq!(roles(&runs), closing(&runs[0]), "of equals the lowest rate counts");
+        runs[2] = ended(&runs[2].task, 3.9);
+        assert_eq!(roles(&runs), [at(30.0)]);
+        runs.push(ended(&tasks(&runs)[0], 3.8));
+        assert_eq!(roles(&runs), [at(100.0)]);
+        let (mut worse, mut best) = (runs.clone(), runs.clone());
+        worse.push(ended(&tasks(&runs)[0], 3.81));
+        assert_eq!(roles(&worse), closing(&runs[3]));
+        best.push(ended(&tasks(&runs)[0], 3.7));
+        assert_eq!(roles(&best), closing(&best[4]), "the ladder has an end");
+        best.extend(tasks(&best).iter().map(|task| ended(task, 3.7)));
+        assert_eq!(tasks(&best), []);
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! From documents to shares: real graphs trained on real text, planned, scored and paid by this crate alone.
 use crate::{
-    data::{fixture::stand_in, tokenizer::Bytes},
+    data::fixture::stand_in,
     graph::{GraphSpec, baselines, family},
-    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_runs},
-    policy::{PlanPolicy, PrismPolicy},
+    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_of_runs},
+    policy::{PlanPolicy, PrismPolicy, RewardNumbers},
     recipe::{Recipe, RecipeSpec},
     reward::FrontierPools,
     score::PrismScorer,
@@ -14,7 +14,6 @@ use prism_core::{
     Block, Epoch, Evidence, FamilyId, Finite, Hotkey, RewardPolicy, ScoreCard, Scorer, Seed, Standings, SubmissionId,
     TaskId, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
-    plan::DataRef,
     reward::{Allocation, RewardContext},
     score::Track,
     scorer::{Candidate, Round},
@@ -43,20 +42,8 @@ impl House {
     fn new(policy: PrismPolicy) -> Self {
         let corpus = stand_in().unwrap();
         let artifacts = Arc::new(MemoryArtifacts::new());
-        let keep = |recipe: &Recipe| block_on(artifacts.keep_bytes(&recipe.canonical_bytes())).unwrap();
-        let reference = |rate: &Finite| {
-            let recipe = at_rate(&Recipe::reference(), *rate).unwrap();
-            ReferenceRecipe { rate: *rate, recipe: keep(&recipe) }
-        };
-        let cohort = Cohort {
-            seed: Seed::of("test", &[b"whole path"]),
-            data: DataRef {
-                dataset: corpus.fingerprint(),
-                tokenizer: Bytes::fingerprint(),
-                vocabulary: Bytes::VOCABULARY,
-            },
-            references: policy.plan.rates.iter().map(reference).collect(),
-        };
+        let seed = Seed::of("test", &[b"whole path"]);
+        let cohort = block_on(Cohort::new(seed, corpus.data_ref(), &policy.plan, &*artifacts)).unwrap();
         Self { policy, cohort, artifacts, trainer: NativeTrainer::new(corpus), runs: BTreeMap::new() }
     }
 
@@ -145,7 +132,9 @@ fn better_work_is_paid_once_and_its_copy_and_the_baseline_nothing() {
         rates,
         ..PlanPolicy::smoke()
     };
-    let mut house = House::new(PrismPolicy { plan, ..PrismPolicy::smoke() });
+    // A margin for runs as short as these.
+    let reward = RewardNumbers { margin: Finite::new(0.01).unwrap(), ..RewardNumbers::default() };
+    let mut house = House::new(PrismPolicy { plan, reward, ..PrismPolicy::smoke() });
     let only = SubmissionKind::ArchitectureOnly;
     let baseline = house.measure(0, only, &spec("gpt"), None);
     let same = house.measure(1, only, &spec("gpt"), None);

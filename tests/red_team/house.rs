@@ -7,7 +7,6 @@ use prism_core::{
     Block, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer, Seed, SubmissionId, TaskId, TrainTask,
     Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
-    plan::{RunRole, Subject},
     scorer::{Candidate, Round},
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
@@ -16,10 +15,10 @@ use prism_eval::{
     bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
+    player::Measuring,
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
-    recipe::Recipe,
-    score::{PrismScorer, recipe_run, tuned_reference},
+    score::{PrismScorer, tuned_reference},
 };
 use std::{
     collections::BTreeMap,
@@ -39,6 +38,10 @@ pub(crate) struct House {
     runs: Mutex<BTreeMap<TaskId, Evidence>>,
     _folder: tempfile::TempDir,
 }
+
+/// The grid of the official policy, one step higher: runs as short as these need higher rates.
+const GRID: [f64; 3] = [3.0, 10.0, 30.0];
+const CLIMB: [f64; 3] = [100.0, 300.0, 1000.0];
 
 /// An entrant with all its runs.
 #[derive(Debug)]
@@ -114,26 +117,21 @@ pub(crate) fn archive(name: &str) -> Vec<u8> {
 
 fn part(name: &str) -> GuestPart {
     let entrypoint = if name == "honest" { "honest.py" } else { "attack.py" };
-    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name) }
+    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name), measuring: Measuring::Claims }
 }
 
 impl House {
-    pub(crate) fn new(rates: &[f64], seeds: u32) -> Self {
+    pub(crate) async fn new(tuned: bool, seeds: u32) -> Self {
         let mut policy = policy();
-        policy.plan.rates = rates.iter().map(|rate| finite(*rate)).collect();
+        if tuned {
+            policy.plan.rates = GRID.map(finite).to_vec();
+            policy.plan.climb = CLIMB.map(finite).to_vec();
+        }
         policy.plan.repeats = seeds - 1;
         let corpus = stand_in().unwrap();
         let artifacts = Arc::new(MemoryArtifacts::new());
-        let keep = |recipe: &Recipe| futures_block(artifacts.keep_bytes(&recipe.canonical_bytes()));
-        let reference = |rate: &Finite| {
-            let recipe = at_rate(&Recipe::reference(), *rate).unwrap();
-            ReferenceRecipe { rate: *rate, recipe: keep(&recipe) }
-        };
-        let cohort = Cohort {
-            seed: Seed::of("test", &[b"red team"]),
-            data: corpus.data_ref(),
-            references: policy.plan.rates.iter().map(reference).collect(),
-        };
+        let seed = Seed::of("test", &[b"red team"]);
+        let cohort = Cohort::new(seed, corpus.data_ref(), &policy.plan, &*artifacts).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let settings = ground::settings(folder.path(), 2);
         let trainer = GuestTrainer::new(ground::sandbox(folder.path()), corpus, settings).unwrap();
@@ -145,22 +143,9 @@ impl House {
         let kind = SubmissionKind::ArchitectureOnly;
         let architecture = Architecture::Code(self.keep(part("honest"), None).await);
         let entrant = Entrant { kind, architecture, training: None };
-        let mut measured = self.measure(&entrant).await;
+        let measured = self.measure(&entrant, true).await;
         let outcomes = || measured.runs.iter().map(|run| run.outcome.clone()).collect::<Vec<_>>();
-        let tuned = tuned_reference(&measured.runs).unwrap_or_else(|| panic!("honest bundle: {:?}", outcomes()));
-        let tuned = tuned.task.clone();
-        // The reference recipe takes one step per batch in a guest; hooks take more.
-        for inner_steps in &self.policy.plan.work {
-            let source = fs::read_to_string(bundles().join("../works_more.py")).unwrap();
-            let source = source.replace("STEPS = 2", &format!("STEPS = {inner_steps}"));
-            let mut training = part("honest");
-            training.entrypoint = "works_more.py".to_owned();
-            training.files.insert("works_more.py".to_owned(), source);
-            let bundle = self.keep(part("honest"), Some(training)).await;
-            let role = RunRole::Work { of: tuned.id(), inner_steps: *inner_steps };
-            let task = TrainTask { role, subject: Subject::Guest { bundle, recipe: None }, ..tuned.clone() };
-            measured.runs.push(self.run(&task).await);
-        }
+        assert!(tuned_reference(&measured.runs).is_some(), "honest bundle: {:?}", outcomes());
         measured
     }
 
@@ -179,7 +164,7 @@ impl House {
             }
         };
         let training = training.map(Training::Code);
-        self.measure(&Entrant { kind, architecture: Architecture::Code(architecture), training }).await
+        self.measure(&Entrant { kind, architecture: Architecture::Code(architecture), training }, false).await
     }
 
     async fn keep(&self, architecture: GuestPart, training: Option<GuestPart>) -> prism_core::Digest {
@@ -187,20 +172,15 @@ impl House {
         self.artifacts.keep_bytes(&bundle.canonical_bytes()).await.unwrap()
     }
 
-    async fn measure(&self, entrant: &Entrant) -> Measured {
+    async fn measure(&self, entrant: &Entrant, baseline: bool) -> Measured {
         let plan = &self.policy.plan;
         let mut runs = Vec::new();
-        for task in plan_of_runs(plan, &self.cohort, entrant).unwrap() {
-            runs.push(self.run(&task).await);
-        }
-        let counting: Vec<TrainTask> = match entrant.training {
-            Some(_) => {
-                [tuned_reference(&runs), recipe_run(&runs)].into_iter().flatten().map(|r| r.task.clone()).collect()
+        let mut tasks = plan_of_runs(plan, &self.cohort, entrant).unwrap();
+        while !tasks.is_empty() {
+            for task in &tasks {
+                runs.push(self.run(task).await);
             }
-            None => tuned_reference(&runs).into_iter().map(|run| run.task.clone()).collect(),
-        };
-        for task in counting.iter().flat_map(|task| plan_of_repeats(plan, task)) {
-            runs.push(self.run(&task).await);
+            tasks = plan_further(plan, &self.cohort, entrant, baseline, &runs).unwrap();
         }
         Measured { kind: entrant.kind, runs }
     }
@@ -238,18 +218,9 @@ impl Measured {
     }
 }
 
-fn futures_block<T>(future: impl Future<Output = prism_core::Result<T>>) -> T {
-    // Memory answers at once.
-    let mut future = std::pin::pin!(future);
-    match future.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())) {
-        std::task::Poll::Ready(value) => value.unwrap(),
-        std::task::Poll::Pending => unreachable!("artifacts in memory wait for nothing"),
-    }
-}
-
 impl Attack {
-    /// The rates of the grid it is measured under.
-    pub(crate) fn rates(&self) -> &'static [f64] {
-        if self.part == Part::Tuned { &[1.0, 3.0, 10.0] } else { &[10.0] }
+    /// Whether the reference recipe is tuned for it, or runs at the one rate that suits the honest bundle.
+    pub(crate) fn is_tuned(&self) -> bool {
+        self.part == Part::Tuned
     }
 }

@@ -42,6 +42,9 @@ pub enum CommitmentError {
     /// Encrypting failed.
     #[error(transparent)]
     Timelock(#[from] TimelockError),
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness,
     /// Only registered hotkeys may commit.
     #[error("hotkey {hotkey} is not registered on subnet {netuid}")]
     Unregistered {
@@ -80,6 +83,7 @@ impl From<CommitmentError> for Error {
             E::Empty | E::TooLong { .. } | E::TooManyFields { .. } | E::ReadOnly(_) | E::Timelock(_) => {
                 (Kind::Invalid, Fault::Validator, Retry::Never)
             }
+            E::Randomness => (Kind::Unavailable, Fault::Infrastructure, Retry::Never),
             E::RoundIsOut { .. } | E::Unregistered { .. } => (Kind::Refused, Fault::Validator, Retry::Never),
             E::NoSpace { .. } => (Kind::Limit, Fault::Policy, Retry::After(Duration::from_secs(60))),
             E::ReadBack(_) => (Kind::Conflict, Fault::Infrastructure, Retry::Never),

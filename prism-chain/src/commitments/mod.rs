@@ -21,6 +21,7 @@ use crate::{
     client::ChainClient,
     error::ChainError,
     runtime::{AtBlock, Entry, account, subnet},
+    timelock::Beacon,
 };
 use codec::{Compact, Decode as _};
 use prism_core::{Block, Hotkey, Netuid};
@@ -111,6 +112,16 @@ impl ChainClient {
     pub async fn commitments(&self, netuid: Netuid, at: Option<Block>) -> Result<SubnetCommitments, ChainError> {
         self.at_or_final(at).await?.commitments(netuid).await
     }
+
+    /// The beacon whose rounds the chain opens timelocks with, at the best block.
+    ///
+    /// # Errors
+    /// Those of a read; `Missing` on a runtime without one.
+    pub async fn beacon(&self) -> Result<Beacon, ChainError> {
+        let at = self.at_best().await?;
+        let missing = || ChainError::Missing { item: "storage entry Drand.BeaconConfig".into(), spec: at.spec() };
+        at.beacon().await?.ok_or_else(missing)
+    }
 }
 
 impl AtBlock {
@@ -119,7 +130,7 @@ impl AtBlock {
         let (current, last, revealed) = tokio::try_join!(
             self.find::<Value>(COMMITMENT_OF, key()),
             self.find::<u32>(LAST_COMMITMENT, key()),
-            self.find_if_there::<Vec<(Vec<u8>, u64)>>(REVEALED, key()),
+            self.find::<Vec<(Vec<u8>, u64)>>(REVEALED, key()),
         )?;
         Ok(Commitments {
             current: current.as_ref().map(commitment).transpose()?,
@@ -157,12 +168,17 @@ impl From<(Vec<u8>, u64)> for Revealed {
 /// Reads a `Registration`, by the names of its fields.
 fn commitment(value: &Value) -> Result<Commitment, ChainError> {
     use subxt::dynamic::At as _;
-    let wrong = |what: &str| ChainError::Decode { field: COMMITMENT_OF.to_string(), reason: format!("no {what} in it") };
+    let wrong =
+        |what: &str| ChainError::Decode { field: COMMITMENT_OF.to_string(), reason: format!("no {what} in it") };
     let number = |name: &str| value.at(name).and_then(|v| u64::try_from(field::number(v)?).ok());
-    let fields = value.at("info").at("fields").and_then(field::elements).ok_or_else(|| wrong("info.fields"))?;
+    let info = value.at("info");
+    let fields = info.at("fields").and_then(field::elements).ok_or_else(|| wrong("info.fields"))?;
     Ok(Commitment {
         block: Block(number("block").ok_or_else(|| wrong("block"))?),
         deposit: number("deposit").ok_or_else(|| wrong("deposit"))?,
-        fields: fields.into_iter().map(|v| Field::read(v).ok_or_else(|| wrong("known field"))).collect::<Result<_, _>>()?,
+        fields: fields
+            .into_iter()
+            .map(|v| Field::read(v).ok_or_else(|| wrong("known field")))
+            .collect::<Result<_, _>>()?,
     })
 }

@@ -20,24 +20,36 @@ impl AtBlock {
         entry: Entry,
         netuid: Netuid,
     ) -> Result<BTreeMap<Hotkey, T>, ChainError> {
+        self.in_pages(entry, netuid, PAGE).await
+    }
+
+    /// The same, so many keys at a time.
+    pub(super) async fn in_pages<T: DecodeAsType>(
+        &self,
+        entry: Entry,
+        netuid: Netuid,
+        size: u32,
+    ) -> Result<BTreeMap<Hotkey, T>, ChainError> {
         if !self.has(entry) {
             return Ok(BTreeMap::new());
         }
         let info = self.runtime.entry(entry)?;
-        let prefix = encode_storage_key_with_info(entry.pallet, entry.name, [subnet(netuid)], &info, self.runtime.types())
-            .map_err(|error| ChainError::Encode {
-                item: format!("key of {entry}"),
-                spec: self.spec(),
-                reason: error.to_string(),
-            })?;
+        let prefix =
+            encode_storage_key_with_info(entry.pallet, entry.name, [subnet(netuid)], &info, self.runtime.types())
+                .map_err(|error| ChainError::Encode {
+                    item: format!("key of {entry}"),
+                    spec: self.spec(),
+                    reason: error.to_string(),
+                })?;
         let mut values = BTreeMap::new();
         let mut start: Option<Vec<u8>> = None;
         loop {
-            let keys = self.page(entry, &prefix, start.as_deref()).await?;
-            let whole = keys.len() >= PAGE as usize;
+            let keys = self.page(entry, &prefix, start.as_deref(), size).await?;
+            let whole = u32::try_from(keys.len()).map_or(true, |keys| keys >= size);
             for (key, bytes) in keys.iter().zip(self.all_bytes(&keys).await?) {
                 // A key ends with the account, whichever of the concatenating hashers is before it.
-                let account = key.get(prefix.len()..).and_then(<[u8]>::last_chunk).ok_or_else(|| odd(entry, "ends early"))?;
+                let account =
+                    key.get(prefix.len()..).and_then(<[u8]>::last_chunk).ok_or_else(|| odd(entry, "ends early"))?;
                 let value = bytes.ok_or_else(|| odd(entry, "has no value"))?;
                 if let Some(value) = self.runtime.value(entry, &info, Some(&value))? {
                     values.insert(Hotkey(*account), value);
@@ -57,9 +69,15 @@ impl AtBlock {
     }
 
     /// The keys behind `start`, ascending, each below the prefix: a node that repeats itself would keep the reader for ever.
-    async fn page(&self, entry: Entry, prefix: &[u8], start: Option<&[u8]>) -> Result<Vec<Vec<u8>>, ChainError> {
+    async fn page(
+        &self,
+        entry: Entry,
+        prefix: &[u8],
+        start: Option<&[u8]>,
+        size: u32,
+    ) -> Result<Vec<Vec<u8>>, ChainError> {
         const CALL: &str = "state_getKeysPaged";
-        let keys = self.rpc().state_get_keys_paged(prefix, PAGE, start, Some(self.hash)).await;
+        let keys = self.rpc().state_get_keys_paged(prefix, size, start, Some(self.hash)).await;
         let keys = keys.map_err(|error| unboxed(CALL, error))?;
         let mut before = start;
         for key in &keys {

@@ -9,6 +9,7 @@ use crate::{
     extrinsic::Call,
     runtime::{AtBlock, Entry, account, subnet},
     signer::Signer,
+    weights::Entropy,
 };
 use prism_core::{Block, Epoch, Hotkey, Netuid};
 use subxt::ext::{
@@ -69,6 +70,11 @@ struct UsageTracker {
     used_space: u64,
 }
 
+pub(super) fn call(netuid: Netuid, fields: &[Field]) -> Call {
+    let arguments = Composite::named([("netuid", subnet(netuid)), ("info", info(fields))]);
+    subxt::dynamic::tx("Commitments", "set_commitment", arguments)
+}
+
 impl ChainClient {
     /// Puts a commitment of the hotkey on the chain, in place of the one that is there, waits for it to be in a block, and
     /// reads it back.
@@ -84,9 +90,7 @@ impl ChainClient {
     ) -> Result<Committed, CommitmentError> {
         let who = hotkey.hotkey();
         self.at_best().await?.allows(netuid, &who, fields).await?;
-        let arguments = Composite::named([("netuid", subnet(netuid)), ("info", info(fields))]);
-        let call: Call = subxt::dynamic::tx("Commitments", "set_commitment", arguments);
-        let (place, _) = self.land(&call, hotkey).await?;
+        let (place, _) = self.land(&call(netuid, fields), hotkey).await?;
         let at = self.at(place.tip).await?;
         let block = at.block();
         let (there, space) = tokio::try_join!(at.commitments_of(netuid, &who), at.commitment_space(netuid, &who))?;
@@ -96,6 +100,16 @@ impl ChainClient {
             }
             _ => Err(CommitmentError::ReadBack(block)),
         }
+    }
+
+    /// Bytes for nobody before a round of the chain's beacon is out; under the system's randomness.
+    ///
+    /// # Errors
+    /// Those of [`Field::timelocked`] and [`ChainClient::beacon`].
+    pub async fn timelocked_field(&self, bytes: &[u8], reveal_round: u64) -> Result<Field, CommitmentError> {
+        let beacon = self.beacon().await?;
+        let mut generator = Entropy::default().generator().map_err(|_| CommitmentError::Randomness)?;
+        Field::timelocked(bytes, reveal_round, &beacon, &mut generator)
     }
 
     /// How much a hotkey may still commit in this epoch, at the best block.

@@ -54,7 +54,8 @@ impl From<Place> for Cursor {
 impl FromStr for Place {
     type Err = Error;
     fn from_str(text: &str) -> Result<Self> {
-        let wrong = || Error::new(Kind::Invalid, Fault::Validator, format!("cursor {text:?} is not one of commitments"));
+        let wrong =
+            || Error::new(Kind::Invalid, Fault::Validator, format!("cursor {text:?} is not one of commitments"));
         let parts: Vec<&str> = text.split('.').collect();
         let [block, extrinsic, hotkey, kind] = parts.as_slice() else { return Err(wrong()) };
         Ok(Self {

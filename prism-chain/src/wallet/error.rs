@@ -68,6 +68,9 @@ pub enum KeyfileError {
     /// 512 MiB for deriving a key from a password can't be had.
     #[error("there is not enough memory to derive a key from the password (512 MiB)")]
     Memory,
+    /// The system gives no random numbers.
+    #[error("the system gives no random numbers")]
+    Randomness,
 }
 
 /// Why a wallet can't be read or written.
@@ -136,6 +139,7 @@ impl From<KeyfileError> for Error {
             E::AnsibleVault | E::Fernet | E::CryptoType(_) => Kind::Unsupported,
             E::Locked | E::Password => Kind::Refused,
             E::Memory => Kind::Limit,
+            E::Randomness => Kind::Unavailable,
             E::NoSecret | E::NoKey => Kind::NotFound,
             E::EmptyPassword | E::Phrase | E::Path => Kind::Invalid,
             E::Truncated | E::Unknown | E::Json { .. } | E::Field { .. } | E::Mismatch(_) => Kind::Corrupt,

@@ -36,8 +36,8 @@ pub(super) fn write(path: &Path, bytes: &[u8], replace: bool) -> Result<(), Wall
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder);
     made.map_err(|error| WalletError::file(folder, error))?;
-    let draft = Draft::in_folder(folder);
-    let landed = draft.fill(bytes).and_then(|()| {
+    let landed = Draft::in_folder(folder).and_then(|draft| {
+        draft.fill(bytes)?;
         // A link, unlike a rename, fails where there is something.
         if replace { fs::rename(&draft.0, path) } else { fs::hard_link(&draft.0, path) }
     });
@@ -56,10 +56,10 @@ pub(super) fn is_exposed(path: &Path) -> Result<bool, WalletError> {
 struct Draft(PathBuf);
 
 impl Draft {
-    fn in_folder(folder: &Path) -> Self {
+    fn in_folder(folder: &Path) -> io::Result<Self> {
         let mut name = [0; 8];
-        OsRng.fill_bytes(&mut name);
-        Self(folder.join(format!(".{}.tmp", hex::encode(name))))
+        OsRng.try_fill_bytes(&mut name)?;
+        Ok(Self(folder.join(format!(".{}.tmp", hex::encode(name)))))
     }
 
     fn fill(&self, bytes: &[u8]) -> io::Result<()> {

@@ -145,7 +145,7 @@ impl Keyfile {
         if let Some(password) = password {
             let derived = encryption::derive(password).map_err(wrong)?;
             let mut nonce = [0; encryption::NONCE];
-            OsRng.fill_bytes(&mut nonce);
+            OsRng.try_fill_bytes(&mut nonce).map_err(|_| wrong(KeyfileError::Randomness))?;
             bytes = Zeroizing::new(encryption::seal(&derived, &nonce, &bytes).map_err(wrong)?);
         }
         file::write(&self.secret, &bytes, replace)?;

@@ -37,6 +37,9 @@ pub struct PlanPolicy {
     /// Multiples of the reference recipe's learning rate that are tried, ascending. The best counts, for submissions
     /// and baselines alike: otherwise a reparametrised weight is a better architecture.
     pub rates: Vec<Finite>,
+    /// Further multiples, ascending, each tried only while the highest before it is the best: a grid whose edge is the
+    /// best does not contain the optimum, and what moves the effective rate beyond it would pass for an idea.
+    pub climb: Vec<Finite>,
     /// Further seeds of the run that counts.
     pub repeats: u32,
     /// Optimizer steps per batch at which baselines are measured besides one, ascending: submissions that work more are
@@ -71,6 +74,7 @@ impl Default for PlanPolicy {
             held_out_rows: 256,
             alarm_bits: fixed(0.5),
             rates: vec![fixed(1.0), fixed(3.0), fixed(10.0)],
+            climb: vec![fixed(30.0), fixed(100.0)],
             repeats: 2,
             work: vec![2, 4],
             max_layers: 96,
@@ -82,7 +86,7 @@ impl Default for PlanPolicy {
 }
 
 impl PlanPolicy {
-    /// Seconds instead of hours: fewer steps and points, no repeats, small models only.
+    /// Seconds instead of hours: fewer steps and points, no repeats, no rate beyond the grid, small models only.
     #[must_use]
     pub fn smoke() -> Self {
         Self {
@@ -97,6 +101,7 @@ impl PlanPolicy {
             rows: 32,
             audits: 32,
             held_out_rows: 32,
+            climb: vec![],
             repeats: 0,
             work: vec![2],
             max_layers: 8,
@@ -125,7 +130,8 @@ impl PlanPolicy {
             (self.alarm_bits > Finite::ZERO, "alarm_bits must be above zero"),
             (!self.rates.is_empty() && self.rates.len() <= 16, "there must be 1 to 16 rates"),
             (self.rates.iter().all(|rate| *rate > Finite::ZERO), "rates must be above zero"),
-            (self.rates.is_sorted_by(|a, b| a < b), "rates must be ascending"),
+            (self.climb.len() <= 16, "there must be at most 16 rates to climb"),
+            (self.ladder().is_sorted_by(|a, b| a < b), "rates must be ascending"),
             (self.work.is_sorted_by(|a, b| a < b), "steps per batch must be ascending"),
             (self.work.iter().all(|steps| (2..=64).contains(steps)), "steps per batch must be 2 to 64"),
             (self.repeats <= 64, "repeats must be at most 64"),
@@ -144,6 +150,11 @@ impl PlanPolicy {
     #[must_use]
     pub fn tokens(&self) -> Option<u64> {
         self.steps.checked_mul(u64::from(self.batch))?.checked_mul(u64::from(self.sequence))
+    }
+
+    /// All rates that may be tried, ascending.
+    pub fn ladder(&self) -> impl Iterator<Item = Finite> {
+        self.rates.iter().chain(&self.climb).copied()
     }
 
     /// What each run may spend.
@@ -212,6 +223,7 @@ mod tests {
         assert_eq!(refused(|p| p.points = 301), "policy of runs: points must be 1 to steps");
         assert_eq!(refused(|p| p.steps = u64::MAX), "policy of runs: steps times batch times sequence overflows");
         assert_eq!(refused(|p| p.rates.reverse()), "policy of runs: rates must be ascending");
+        assert_eq!(refused(|p| p.climb = vec![fixed(10.0)]), "policy of runs: rates must be ascending");
         assert_eq!(refused(|p| p.rates.clear()), "policy of runs: there must be 1 to 16 rates");
         assert_eq!(refused(|p| p.audits = 33), "policy of runs: audits must be at most rows: no row is audited twice");
     }

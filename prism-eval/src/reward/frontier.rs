@@ -129,8 +129,8 @@ mod tests {
 
     #[test]
     fn a_pool_pays_its_part_of_the_target_and_burns_the_rest() {
-        // Credit 0.06 - 0.01 of a target of 0.1 is half of the 60 % pool; 0.21 - 0.01 is all of the 40 % pool.
-        let showings = vec![showing(1, 1, Track::Architecture, 1, 0.06), showing(2, 2, Track::Training, 200, 0.21)];
+        // Credit 0.09 - 0.04 of a target of 0.1 is half of the 60 % pool; 0.24 - 0.04 is all of the 40 % pool.
+        let showings = vec![showing(1, 1, Track::Architecture, 1, 0.09), showing(2, 2, Track::Training, 200, 0.24)];
         let (shares, burn) = paid(&allocate(showings, &[1, 2]));
         assert!(close(shares[&1], 0.3) && close(shares[&2], 0.4) && close(burn, 0.3));
     }
@@ -138,9 +138,9 @@ mod tests {
     #[test]
     fn increments_share_a_full_pool_and_a_copy_gets_nothing() {
         // Credits 0.15 and 0.05 on one frontier: three quarters and one quarter of 0.6.
-        let first = showing(1, 1, Track::Architecture, 1, 0.16);
-        let better = showing(3, 3, Track::Architecture, 3, 0.22);
-        let copy = showing(2, 2, Track::Architecture, 1, 0.16);
+        let first = showing(1, 1, Track::Architecture, 1, 0.19);
+        let better = showing(3, 3, Track::Architecture, 3, 0.28);
+        let copy = showing(2, 2, Track::Architecture, 1, 0.19);
         let (shares, burn) = paid(&allocate(vec![better, copy, first], &[1, 2, 3]));
         assert!(close(shares[&1], 0.45) && close(shares[&3], 0.15) && close(burn, 0.4));
         assert!(!shares.contains_key(&2));
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn a_credit_halves_with_each_half_life_and_never_moves_the_frontier_back() {
         let showings =
-            || vec![showing(1, 1, Track::Architecture, 1, 0.06), showing(2, 2, Track::Architecture, 1, 0.06)];
+            || vec![showing(1, 1, Track::Architecture, 1, 0.09), showing(2, 2, Track::Architecture, 1, 0.09)];
         let at = |block| paid(&allocate_at(block, showings(), &[1, 2], &[("reward.half_life", 50.0)])).0;
         assert!(close(at(100)[&1], 0.3) && close(at(150)[&1], 0.15) && close(at(200)[&1], 0.075));
         assert!(close(at(0)[&1], 0.3));
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_credit_of_an_unregistered_hotkey_burns() {
         let showings =
-            || vec![showing(1, 1, Track::Architecture, 1, 0.21), showing(2, 2, Track::Architecture, 1, 0.42)];
+            || vec![showing(1, 1, Track::Architecture, 1, 0.24), showing(2, 2, Track::Architecture, 1, 0.48)];
         let (both, _) = paid(&allocate(showings(), &[1, 2]));
         let (one, burn) = paid(&allocate(showings(), &[2]));
         assert!(close(one[&2], both[&2]) && close(burn, 1.0 - one[&2]));
@@ -172,18 +172,18 @@ mod tests {
         let burn = Allocation::Burn { reason: "nothing on record is better than the baselines".into() };
         assert_eq!(allocate(vec![], &[1]), burn);
         assert_eq!(allocate(vec![showing(1, 1, Track::Architecture, 1, -0.3)], &[1]), burn);
-        assert_eq!(allocate(vec![showing(1, 1, Track::Architecture, 1, 0.009)], &[1]), burn);
+        assert_eq!(allocate(vec![showing(1, 1, Track::Architecture, 1, 0.039)], &[1]), burn);
     }
 
     #[test]
     fn a_known_recipe_on_a_variant_that_adds_nothing_is_not_paid_again() {
-        let known = showing(1, 1, Track::Training, 200, 0.06);
-        let variant = |place, family| showing(place, 2, Track::Training, family, 0.06);
+        let known = showing(1, 1, Track::Training, 200, 0.09);
+        let variant = |place, family| showing(place, 2, Track::Training, family, 0.09);
         let (alone, _) = paid(&allocate(vec![known.clone()], &[1, 2]));
         let (shares, _) = paid(&allocate(vec![known.clone(), variant(2, 7), variant(3, 8)], &[1, 2]));
         assert_eq!(shares, alone);
         // Half of a target of 0.1 for the architecture; the two recipes fill the training pool and share it.
-        let moved = showing(4, 2, Track::Architecture, 7, 0.06);
+        let moved = showing(4, 2, Track::Architecture, 7, 0.09);
         let (shares, _) = paid(&allocate(vec![known, variant(2, 7), moved], &[1, 2]));
         assert!(close(shares[&1], 0.2) && close(shares[&2], 0.3 + 0.2));
     }

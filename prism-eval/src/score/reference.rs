@@ -119,9 +119,9 @@ impl<'a> ReferenceGrid<'a> {
         }
     }
 
-    /// Whether another was tuned over the same rates.
+    /// Whether another was tuned over the same rates, as far as both had to climb.
     pub(super) fn same_rates(&self, other: &Self) -> bool {
-        self.rates.iter().map(|(rate, _)| rate).eq(other.rates.iter().map(|(rate, _)| rate))
+        self.rates.iter().zip(&other.rates).all(|((rate, _), (other, _))| rate == other)
     }
 }
 

@@ -115,12 +115,7 @@ impl Claim {
     }
 
     /// Checks freshness; what is left is the signature.
-    pub(super) fn proof(
-        &self,
-        head: &Head,
-        receiver: Option<Hotkey>,
-        now: SystemTime,
-    ) -> Result<Proof, RequestError> {
+    pub(super) fn proof(&self, head: &Head, receiver: Option<Hotkey>, now: SystemTime) -> Result<Proof, RequestError> {
         match &self.form {
             Form::Prism(signed) => signed.proof(&self.digest, now),
             Form::Btauth(signed) => {

@@ -2,7 +2,7 @@
 use super::{
     cohorts::{CohortStatus, Entrant, EntrantRole},
     intake::{Arrival, NotAccepted},
-    payments::AllocationRecord,
+    payments::{AllocationRecord, ReceiptRecord},
     policy::Policy,
     runs::RunStatus,
     scores::Settlement,

@@ -4,21 +4,23 @@ use super::{
     material::{BUNDLE, GRAPH, HOOKS, RECIPE},
 };
 use crate::store::{
+    Store,
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     runs::DueRun,
 };
+use async_trait::async_trait;
 use futures::stream::{self, TryStreamExt as _};
 use prism_core::{
-    Cancel, Error, Evidence, Fault, Kind, Result, SubmissionId, TrainTask, artifacts::ArtifactsExt, observer::Event,
-    trainer::Surroundings,
+    Artifacts, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId, TrainTask,
+    evidence::RunOutcome,
+    observer::Event,
+    submission::FailureClass,
+    trainer::{Checkpoints, Surroundings},
 };
 use prism_eval::{
-    plan_of_runs::{
-        Architecture, Cohort, Entrant as Measured, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs,
-        plan_of_work,
-    },
-    recipe::Recipe,
-    score::tuned_reference,
+    measure::Checkpoint,
+    plan_of_runs::{Architecture, Cohort, Entrant as Measured, Training, plan_further, plan_of_runs},
+    policy::PlanPolicy,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -29,12 +31,52 @@ pub struct RetryRule {
     pub attempts: u32,
     /// The pause before the second attempt; doubled before each further one.
     pub pause: Duration,
+    /// The least wall clock between two checkpoints of a run, and before the first. A shorter run starts anew, and is
+    /// paired with all others row by row; one that was resumed is not, and wins no title.
+    pub checkpoint_every: Duration,
 }
 
 impl Default for RetryRule {
     fn default() -> Self {
-        Self { attempts: 3, pause: Duration::from_secs(10) }
+        Self { attempts: 3, pause: Duration::from_secs(10), checkpoint_every: Duration::from_secs(600) }
     }
+}
+
+/// Keeps word of the checkpoints of one attempt.
+#[derive(Debug)]
+struct Kept {
+    store: Store,
+    artifacts: Arc<dyn Artifacts>,
+    task: TaskId,
+    attempt: u32,
+}
+
+#[async_trait]
+impl Checkpoints for Kept {
+    async fn newest(&self, checkpoint: Digest) -> Result<()> {
+        let before = self.store.record_checkpoint(self.task, self.attempt, checkpoint).await?;
+        tracing::debug!(task = %self.task, attempt = self.attempt, checkpoint = %checkpoint, "run saved");
+        match before {
+            Some(before) => Checkpoint::forget(&*self.artifacts, before, Some(checkpoint)).await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether the next attempt may go on from a checkpoint: the machine failed, or somebody stopped it.
+fn goes_on(error: &Error) -> bool {
+    error.kind() == Kind::Cancelled || error.fault() == Fault::Infrastructure
+}
+
+/// What of an entrant is measured.
+fn measured(entrant: &Entrant) -> Result<Measured> {
+    let material = |name: &str| entrant.material.get(name).copied();
+    let declared = material(GRAPH).map(Architecture::Declared);
+    let architecture = declared.or(material(BUNDLE).map(Architecture::Code));
+    let architecture =
+        architecture.ok_or_else(|| Error::bug(format!("entrant {} has no architecture", entrant.submission)))?;
+    let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
+    Ok(Measured { kind: entrant.kind, architecture, training })
 }
 
 impl Validator {
@@ -43,57 +85,43 @@ impl Validator {
         let seeded = self.0.store.unsettled_cohort().await?.filter(|c| c.status == CohortStatus::Seeded);
         let Some(cohort) = seeded else { return Ok(false) };
         let entrants = self.0.store.entrants(cohort.number).await?;
-        let mut planned = self.plan(&cohort, &entrants).await?;
+        let shared = self.shared_by(&cohort).await?;
+        let mut plans = Vec::new();
+        for entrant in &entrants {
+            plans.push((entrant.submission, plan_of_runs(self.plan_policy(), &shared, &measured(entrant)?)?));
+        }
+        let mut planned = self.0.store.plan_runs(cohort.number, plans).await?;
         let mut done = self.carry_out(cohort.number, cancel).await?;
-        // Only now is it known which rate counts, and so which run is worth repeating.
-        planned += self.plan_further(cohort.number, &entrants).await?;
-        done += self.carry_out(cohort.number, cancel).await?;
-        Ok(planned + done > 0)
+        loop {
+            let further = self.plan_further(cohort.number, &shared, &entrants).await?;
+            if further == 0 {
+                return Ok(planned + done > 0);
+            }
+            planned += further;
+            done += self.carry_out(cohort.number, cancel).await?;
+        }
     }
 
-    async fn plan(&self, cohort: &CohortRecord, entrants: &[Entrant]) -> Result<usize> {
+    fn plan_policy(&self) -> &PlanPolicy {
+        &self.0.policy.plan
+    }
+
+    async fn shared_by(&self, cohort: &CohortRecord) -> Result<Cohort> {
         let Some(seed) = cohort.seed else {
             return Err(Error::bug(format!("cohort {} is seeded and has no seed", cohort.number)));
         };
-        let policy = &self.0.policy.plan;
-        let mut references = Vec::new();
-        let reference = Recipe::reference();
-        for rate in &policy.rates {
-            let recipe = at_rate(&reference, *rate)
-                .ok_or_else(|| Error::bug(format!("reference recipe overflows at rate {rate}")))?;
-            let recipe = self.0.artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
-            references.push(ReferenceRecipe { rate: *rate, recipe });
-        }
-        let shared = Cohort { seed, data: self.0.data.clone(), references };
-        let mut plans = Vec::new();
-        for entrant in entrants {
-            let material = |name: &str| entrant.material.get(name).copied();
-            let declared = material(GRAPH).map(Architecture::Declared);
-            let Some(architecture) = declared.or(material(BUNDLE).map(Architecture::Code)) else {
-                return Err(Error::bug(format!("entrant {} has no architecture", entrant.submission)));
-            };
-            let training = material(RECIPE).map(Training::Declared).or(material(HOOKS).map(Training::Code));
-            let measured = Measured { kind: entrant.kind, architecture, training };
-            plans.push((entrant.submission, plan_of_runs(policy, &shared, &measured)?));
-        }
-        Ok(self.0.store.plan_runs(cohort.number, plans).await?)
+        Cohort::new(seed, self.0.data.clone(), self.plan_policy(), &*self.0.artifacts).await
     }
 
-    /// Repeats of the runs that count, and the baselines at more work.
-    async fn plan_further(&self, cohort: u64, entrants: &[Entrant]) -> Result<usize> {
-        let policy = &self.0.policy.plan;
+    /// Plans what follows from the evidence so far. How many runs are new.
+    async fn plan_further(&self, cohort: u64, shared: &Cohort, entrants: &[Entrant]) -> Result<usize> {
         let evidence = self.0.store.evidence(cohort).await?;
-        let mut plans: Vec<(SubmissionId, Vec<TrainTask>)> = Vec::new();
+        let mut plans = Vec::new();
         for entrant in entrants {
             let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
-            let recipe = runs.iter().find(|run| run.task.role == prism_core::plan::RunRole::Recipe);
-            let reference = tuned_reference(runs);
-            let counting = reference.into_iter().chain(recipe.filter(|run| run.is_completed()));
-            let mut further: Vec<TrainTask> = counting.flat_map(|run| plan_of_repeats(policy, &run.task)).collect();
-            if entrant.role == EntrantRole::Baseline {
-                further.extend(reference.into_iter().flat_map(|run| plan_of_work(policy, &run.task)));
-            }
-            plans.push((entrant.submission, further));
+            let baseline = entrant.role == EntrantRole::Baseline;
+            let tasks = plan_further(self.plan_policy(), shared, &measured(entrant)?, baseline, runs)?;
+            plans.push((entrant.submission, tasks));
         }
         Ok(self.0.store.plan_runs(cohort, plans).await?)
     }
@@ -114,17 +142,28 @@ impl Validator {
         let mut pause = self.0.retry.pause;
         loop {
             let attempt = self.0.store.start_run(id, self.0.clock.now()).await?;
-            let error = match self.train(&run.task, attempt, cancel).await {
+            let checkpoint = self.0.store.checkpoint(id).await?;
+            let error = match self.train(&run.task, attempt, checkpoint, cancel).await {
                 Ok(evidence) => {
+                    // Asked again: there may be another one by now.
+                    let checkpoint = self.0.store.checkpoint(id).await?;
                     let digest = self.0.store.finish_run(&evidence, self.0.clock.now()).await?;
-                    tracing::info!(task = %id, evidence = %digest, outcome = ?evidence.outcome, "run finished");
+                    let (class, resumed) = (class(&evidence), evidence.resumed);
+                    tracing::info!(task = %id, evidence = %digest, class, resumed, "run finished");
+                    self.forget(checkpoint).await;
                     return Ok(());
                 }
                 Err(error) => error,
             };
             let stop = cancel.is_cancelled();
             let give_up = !stop && attempt >= self.0.retry.attempts;
-            tracing::warn!(task = %id, attempt, give_up, error = error.chain(), "run failed on this machine");
+            if give_up || !goes_on(&error) {
+                let checkpoint = self.0.store.drop_checkpoint(id).await?;
+                self.forget(checkpoint).await;
+            }
+            // What a guest wrote last may be in the text, and the store keeps it: it stays out of ordinary logs.
+            tracing::warn!(task = %id, attempt, give_up, kind = ?error.kind(), "run failed on this machine");
+            tracing::debug!(task = %id, error = error.chain(), "run failed on this machine");
             self.0.store.fail_run(id, error.chain(), give_up, self.0.clock.now()).await?;
             if stop {
                 return Err(Error::new(Kind::Cancelled, Fault::Policy, format!("run {id} was cancelled")));
@@ -137,17 +176,38 @@ impl Validator {
         }
     }
 
-    async fn train(&self, task: &TrainTask, attempt: u32, cancel: &Cancel) -> Result<Evidence> {
+    /// Forgets a checkpoint that nobody goes on from. One that stays takes room and harms nobody.
+    async fn forget(&self, checkpoint: Option<Digest>) {
+        let Some(checkpoint) = checkpoint else { return };
+        if let Err(error) = Checkpoint::forget(&*self.0.artifacts, checkpoint, None).await {
+            tracing::warn!(checkpoint = %checkpoint, error = error.chain(), "checkpoint not removed");
+        }
+    }
+
+    async fn train(
+        &self,
+        task: &TrainTask,
+        attempt: u32,
+        checkpoint: Option<Digest>,
+        cancel: &Cancel,
+    ) -> Result<Evidence> {
         let trainer = self.0.trainers.iter().find(|trainer| trainer.info().takes(&task.subject));
         let Some(trainer) = trainer else {
             let text = format!("no trainer here takes task {}", task.id());
             return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
         };
-        let mut around = Surroundings::new(Arc::clone(&self.0.artifacts))
+        let (store, artifacts) = (self.0.store.clone(), Arc::clone(&self.0.artifacts));
+        let kept = Kept { store, artifacts, task: task.id(), attempt };
+        let around = Surroundings::new(Arc::clone(&self.0.artifacts))
             .observed_by(Arc::clone(&self.0.observer))
-            .cancelled_by(cancel.child());
-        around.attempt = attempt;
+            .cancelled_by(cancel.child())
+            .with_checkpoints(Arc::new(kept), self.0.retry.checkpoint_every)
+            .in_attempt(attempt, checkpoint);
         let evidence = trainer.train(task, &around).await?;
+        // A run that was stopped showed nothing about its subject: it is to be done again.
+        if matches!(evidence.outcome, RunOutcome::Failed { class: FailureClass::Cancelled, .. }) {
+            return Err(Error::new(Kind::Cancelled, Fault::Policy, format!("run {} was stopped", task.id())));
+        }
         if evidence.task != *task {
             let name = trainer.info().name;
             return Err(Error::bug(format!("trainer {name} answered task {} with another's evidence", task.id())));
@@ -155,5 +215,13 @@ impl Validator {
         let of = task.budget.steps;
         self.0.observer.on(&Event::Progress { task: task.id(), done: of, of });
         Ok(evidence)
+    }
+}
+
+/// How a run ended, in a word: what guests said in it stays in the evidence until the cohort is settled.
+fn class(evidence: &Evidence) -> &'static str {
+    match &evidence.outcome {
+        RunOutcome::Completed => "completed",
+        RunOutcome::Failed { class, .. } => class.as_str(),
     }
 }

@@ -1,7 +1,7 @@
 //! Whole paths of committed weights on a development chain.
 use super::{tests::*, *};
 use crate::{
-    devnet::{CommittedWeights, DevnetConfig, Hyperparameter},
+    devnet::{CommittedWeights, DevnetConfig, Fault, Hyperparameter, RuntimeMetadata, RuntimeUpgrade},
     timelock::QUICKNET,
 };
 use prism_core::{Epoch, Error, Kind, Retry, Uid};
@@ -20,6 +20,13 @@ fn committed() -> DevnetConfig {
 
 fn by_hash() -> SetterConfig {
     SetterConfig::default().commit_by(CommitScheme::Hash)
+}
+
+fn round(receipt: &Receipt) -> u64 {
+    match receipt.commitment.as_ref().map(|commitment| &commitment.opening) {
+        Some(Opening::Round(round)) => *round,
+        other => panic!("{other:?}"),
+    }
 }
 
 impl Bench {
@@ -264,4 +271,133 @@ async fn what_the_chain_would_not_take_as_a_commitment_is_refused_before_signing
     set(Hyperparameter::Tempo(0));
     bench.devnet.settle().await;
     refused(bench.refusal(pay_both()).await, Kind::Refused, "subnet 1 runs no epochs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_that_never_comes_is_a_missed_reveal_and_the_next_commitment_lands() {
+    let bench = Bench::start(committed()).await;
+    let receipt = bench.setter.prepare(pay_both()).await.unwrap();
+    let round = round(&receipt);
+    bench.devnet.inject(Fault::LostRounds(round..=round)).unwrap();
+    let receipt = bench.until(&bench.setter, receipt, "committed").await;
+    while bench.devnet.head().0 < 40 {
+        bench.devnet.produce_blocks(1).await;
+        assert_eq!(bench.setter.advance(&receipt).await.unwrap(), receipt, "its epoch is not over");
+    }
+    bench.devnet.settle().await;
+    let end = bench.setter.advance(&receipt).await.unwrap();
+    assert_eq!(end.stage, Stage::RevealMissed);
+    assert!(end.alarms[0].contains("epoch 1, which is over"), "{:?}", end.alarms);
+    let again = bench.setter.prepare(intent(3, &[("a", 1.0)], 0.0)).await.unwrap();
+    let (again, _) = run(&bench.devnet, &bench.setter, again).await;
+    assert_eq!(again.stage.name(), "read_back");
+    assert_eq!(bench.devnet.ledger().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_beacon_that_is_late_delays_the_reveal_within_its_epoch() {
+    let bench = Bench::start(committed()).await;
+    let receipt = bench.setter.prepare(pay_both()).await.unwrap();
+    let receipt = bench.until(&bench.setter, receipt, "committed").await;
+    bench.devnet.inject(Fault::BeaconSilence).unwrap();
+    while bench.devnet.head().0 < 33 {
+        bench.devnet.produce_blocks(1).await;
+    }
+    assert_eq!(bench.restarted().advance(&receipt).await.unwrap(), receipt);
+    bench.devnet.mend();
+    let (end, _) = run(&bench.devnet, &bench.restarted(), receipt).await;
+    assert_eq!(end.stage.name(), "read_back");
+    let landed = bench.devnet.ledger()[0].block;
+    assert!((34..40).contains(&landed.0), "{landed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_node_forgot_the_reveal_the_weights_that_it_holds_decide() {
+    for lost in [false, true] {
+        let bench = Bench::start(DevnetConfig { retained_blocks: 256, ..committed() }).await;
+        let receipt = bench.setter.prepare(pay_both()).await.unwrap();
+        if lost {
+            let round = round(&receipt);
+            bench.devnet.inject(Fault::LostRounds(round..=round)).unwrap();
+        }
+        let receipt = bench.until(&bench.setter, receipt, "committed").await;
+        bench.devnet.produce_blocks(300).await;
+        let (end, stages) = run(&bench.devnet, &bench.restarted(), receipt).await;
+        let expected: &[&str] =
+            if lost { &["committed", "reveal_missed"] } else { &["committed", "revealed", "read_back"] };
+        assert_eq!(stages, expected, "{end:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commitment_that_is_reorganised_away_is_committed_again_by_the_same_bytes() {
+    let bench = Bench::start(committed()).await;
+    let receipt = bench.setter.prepare(pay_both()).await.unwrap();
+    let receipt = bench.until(&bench.setter, receipt, "included").await;
+    bench.devnet.inject(Fault::Reorg { blocks: 2 }).unwrap();
+    let (end, stages) = run(&bench.devnet, &bench.setter, receipt).await;
+    assert_eq!(stages[..3], ["included", "submitted", "included"]);
+    assert_eq!(end.stage.name(), "read_back");
+    assert_eq!((bench.devnet.commitments_to_weights().len(), bench.devnet.ledger().len()), (1, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runtime_upgrade_between_commitment_and_reveal_changes_nothing_of_the_end() {
+    for config in [SetterConfig::default(), by_hash()] {
+        let bench = Bench::start(committed()).await;
+        let ours = setter(&bench.client, "validator", config);
+        let receipt = ours.prepare(pay_both()).await.unwrap();
+        let receipt = bench.until(&ours, receipt, "committed").await;
+        let upgrade = RuntimeUpgrade::to(446).metadata(RuntimeMetadata::BareIntegers);
+        bench.devnet.inject(Fault::Upgrade(upgrade)).unwrap();
+        let (end, _) = run(&bench.devnet, &ours, receipt).await;
+        assert_eq!(end.stage.name(), "read_back", "{end:?}");
+        assert_eq!(bench.row(), PAID_BOTH);
+    }
+}
+
+/// Over the metadata of a runtime before dynamic tempo: epochs follow from block numbers.
+#[tokio::test(flavor = "multi_thread")]
+async fn weights_are_committed_and_revealed_in_the_terms_of_finney() {
+    let Some(path) = std::env::var_os("PRISM_FINNEY_METADATA") else {
+        println!("skipped: PRISM_FINNEY_METADATA names no file");
+        return;
+    };
+    for config in [SetterConfig::default(), by_hash()] {
+        let metadata = RuntimeMetadata::Given(std::fs::read(&path).unwrap());
+        let bench = Bench::start(DevnetConfig { metadata, ..committed() }).await;
+        let ours = setter(&bench.client, "validator", config);
+        let receipt = ours.prepare(pay_both()).await.unwrap();
+        let planned = receipt.commitment.clone().unwrap();
+        // (block + 2) / 21, for block 11.
+        assert_eq!((planned.epoch, planned.due), (Epoch(0), Block(19)));
+        let (end, stages) = run(&bench.devnet, &ours, receipt).await;
+        assert_eq!(end.stage.name(), "read_back", "{end:?}");
+        assert!(stages.contains(&"revealed"));
+        assert_eq!(bench.row(), PAID_BOTH);
+        assert_eq!((bench.devnet.commitments_to_weights().len(), bench.devnet.ledger().len()), (1, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_shows_weights_with_their_holders_and_commitments_that_wait() {
+    let bench = Bench::start(committed()).await;
+    let row = async || bench.client.weights_row(NETUID, MAIN, hotkey("validator")).await.unwrap().unwrap();
+    assert_eq!(bench.client.weights_row(NETUID, MAIN, hotkey("stranger")).await.unwrap(), None);
+    let receipt = bench.setter.prepare(pay_both()).await.unwrap();
+    let receipt = bench.until(&bench.setter, receipt, "committed").await;
+    let waiting = row().await;
+    assert_eq!((waiting.uid, waiting.validator_permit, waiting.weights.len()), (Uid(1), true, 0));
+    let [commit] = &waiting.timelocked[..] else { panic!("{waiting:?}") };
+    assert_eq!((commit.block, commit.bytes), (waiting.last_update, 299));
+    run(&bench.devnet, &bench.setter, receipt).await;
+    let revealed = row().await;
+    assert_eq!(revealed.timelocked, []);
+    let weights: Vec<_> = revealed.weights.iter().map(|one| (one.uid.0, one.weight, one.hotkey.unwrap())).collect();
+    assert_eq!(weights, [(0, 32768, hotkey("owner")), (2, 65535, hotkey("a")), (3, 32768, hotkey("b"))]);
+    let hashing = bench.hashing();
+    bench.devnet.produce_blocks(10).await;
+    let receipt = hashing.prepare(intent(5, &[("a", 1.0)], 0.0)).await.unwrap();
+    bench.until(&hashing, receipt, "committed").await;
+    assert_eq!(row().await.hashed, 1);
 }

@@ -30,10 +30,11 @@ impl SubtensorWeightSetter {
         landed: Block,
     ) -> Result<Receipt, WeightsError> {
         let is_commitment = receipt.commitment.is_some();
-        let at = match is_commitment {
-            // At the newest block the next commitment may be revealed.
-            true => self.at_or_final(heads, landed).await?,
-            false => self.client.at(heads.finalized).await?,
+        // At the newest block the next commitment may be revealed.
+        let there = if is_commitment { self.remembered(landed).await? } else { None };
+        let at = match there {
+            Some(at) => at,
+            None => self.client.at(heads.finalized).await?,
         };
         let block = at.block();
         let superseded = |reason: String| receipt.enter(block, Stage::Superseded { reason });
@@ -68,11 +69,13 @@ impl SubtensorWeightSetter {
         Ok(Some(Comparison { is_same, read, last_update, alarms }))
     }
 
-    /// The state at a final block; at the newest one where the node keeps no older state.
-    pub(super) async fn at_or_final(&self, heads: &Heads, block: Block) -> Result<AtBlock, ChainError> {
-        match self.client.at(self.client.tip_at(block).await?).await {
-            Err(ChainError::Node { .. }) => self.client.at(heads.finalized).await,
-            other => other,
+    /// The state at a block; none when the node has forgotten it.
+    pub(super) async fn remembered(&self, block: Block) -> Result<Option<AtBlock>, ChainError> {
+        let at = async { self.client.at(self.client.tip_at(block).await?).await };
+        match at.await {
+            Ok(at) => Ok(Some(at)),
+            Err(error) if error.is_forgotten() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 }

@@ -63,11 +63,10 @@ impl SubtensorWeightSetter {
         commitment: &Commitment,
     ) -> Result<Receipt, WeightsError> {
         let netuid = receipt.intent.netuid;
-        let filed = match self.client.at(self.client.tip_at(included).await?).await {
-            Ok(at) => self.filed(receipt, &at, commitment).await?,
-            // The node keeps no state that old: what was planned holds.
-            Err(ChainError::Node { .. }) => None,
-            Err(error) => return Err(error.into()),
+        let filed = match self.remembered(included).await? {
+            Some(at) => self.filed(receipt, &at, commitment).await?,
+            // What was planned holds.
+            None => None,
         };
         let (epoch, due) = match filed {
             Some((epoch, clock, period)) => {
@@ -293,14 +292,11 @@ impl SubtensorWeightSetter {
                 return Ok(Some(Block(block)));
             }
         }
-        match self.client.at(self.client.tip_at(filed.block).await?).await {
-            Err(ChainError::Node { .. }) => {
-                let row = self.compare(at, filed.receipt).await?;
-                Ok(row.filter(|row| row.is_same).map(|_| at.block()))
-            }
-            Err(error) => Err(error.into()),
-            Ok(_) => Ok(None),
+        if self.remembered(filed.block).await?.is_some() {
+            return Ok(None);
         }
+        let row = self.compare(at, filed.receipt).await?;
+        Ok(row.filter(|row| row.is_same).map(|_| at.block()))
     }
 
     /// The first block in `(after, last]` that belongs to `epoch` or a later one. Blocks whose state the node no longer
@@ -326,11 +322,9 @@ impl SubtensorWeightSetter {
 
     /// Whether a block belongs to `epoch` or a later one, by what the block before it shows.
     async fn is_in(&self, netuid: Netuid, epoch: Epoch, block: Block) -> Result<bool, ChainError> {
-        let parent = self.client.tip_at(Block(block.0.saturating_sub(1))).await?;
-        match self.client.at(parent).await {
-            Ok(at) => Ok(at.epoch_clock(netuid).await?.epoch_at(block, netuid) >= epoch),
-            Err(ChainError::Node { .. }) => Ok(false),
-            Err(error) => Err(error),
+        match self.remembered(Block(block.0.saturating_sub(1))).await? {
+            Some(at) => Ok(at.epoch_clock(netuid).await?.epoch_at(block, netuid) >= epoch),
+            None => Ok(false),
         }
     }
 }

@@ -156,7 +156,8 @@ fn ulimits(limits: &Limits, podman: bool) -> Vec<ResourcesUlimits> {
     let mut all = vec![
         limit("nofile", u64::from(limits.files)),
         limit("fsize", limits.file_size),
-        limit("core", 0),
+        // Zero would not keep a core pattern's program of the host from running; one does (`fs/coredump.c`).
+        limit("core", 1),
         limit("msgqueue", 0),
     ];
     all.extend(podman.then(|| limit("nproc", MOST_PROCESSES)));
@@ -295,7 +296,7 @@ mod tests {
             assert_eq!(host.get(absent), None, "{absent}");
         }
         let ulimits: Vec<_> = host.get("Ulimits").unwrap().as_array().unwrap().iter().collect();
-        assert!(ulimits.contains(&&json!({ "Name": "core", "Soft": 0, "Hard": 0 })), "{ulimits:?}");
+        assert!(ulimits.contains(&&json!({ "Name": "core", "Soft": 1, "Hard": 1 })), "{ulimits:?}");
         assert!(ulimits.contains(&&json!({ "Name": "nofile", "Soft": 256, "Hard": 256 })), "{ulimits:?}");
         assert_eq!(made.get("User"), Some(&json!("65532:65532")));
         assert_eq!(made.get("Env"), Some(&json!(["A=b=c"])));

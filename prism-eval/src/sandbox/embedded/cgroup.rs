@@ -7,11 +7,14 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     thread::sleep,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// How long a group that is being emptied is waited for, 10 ms at a time.
+/// How often a group that is being emptied is looked at, 10 ms apart.
 const EMPTYING: u32 = 100;
+/// How long a group that is empty but for the dying is waited for, and how soon it is looked at first.
+const REMOVING: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_micros(200);
 
 /// Which interface a hierarchy has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,12 +256,14 @@ fn end_all(version: Version, path: &Path) {
 
 /// Removes a group, waiting for processes that are still on their way out.
 fn remove(path: &Path) -> bool {
-    for _ in 0..EMPTYING {
+    let (began, mut pause) = (Instant::now(), SOON);
+    while began.elapsed() < REMOVING {
         match fs::remove_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return true,
-            Err(_) => sleep(Duration::from_millis(10)),
+            Err(_) => sleep(pause),
             Ok(()) => return true,
         }
+        pause = (pause * 2).min(Duration::from_millis(10));
     }
     tracing::warn!(group = %path.display(), "control group can't be removed");
     false
@@ -310,9 +315,11 @@ impl Group {
         Ok(())
     }
 
-    /// The files that take a process's number.
+    /// The files by which a process joins. In version 1 a thread that names itself need not wait for all other moves of
+    /// the machine, which takes milliseconds (`cgroup_procs_write_start`).
     pub(super) fn joins(&self) -> Vec<PathBuf> {
-        let mut files: Vec<PathBuf> = self.groups.values().map(|(_, path)| path.join("cgroup.procs")).collect();
+        let name = |version| if version == Version::One { "tasks" } else { "cgroup.procs" };
+        let mut files: Vec<PathBuf> = self.groups.values().map(|(version, path)| path.join(name(*version))).collect();
         files.sort_unstable();
         files.dedup();
         files
@@ -386,7 +393,7 @@ impl Group {
     }
 }
 
-/// Thaws the groups that these files (`cgroup.procs`) belong to, where they can be frozen.
+/// Thaws the groups that these files ([`Group::joins`]) belong to, where they can be frozen.
 pub(super) fn thaw_joined(files: &[PathBuf]) {
     for group in files.iter().filter_map(|file| file.parent()) {
         let _ = optional(group.join("freezer.state"), "THAWED");
@@ -394,7 +401,7 @@ pub(super) fn thaw_joined(files: &[PathBuf]) {
     }
 }
 
-/// Removes the groups that these files (`cgroup.procs`) belong to.
+/// Removes the groups that these files ([`Group::joins`]) belong to.
 pub(super) fn remove_joined(files: &[PathBuf]) {
     for group in files.iter().filter_map(|file| file.parent()) {
         remove(group);

@@ -38,8 +38,10 @@ const EXPENDABLE: &[u8] = b"500";
 /// What the first process holds.
 #[derive(Debug)]
 pub(super) struct Ends {
-    /// A byte when the launcher has said who the user is, a byte when the groups are joined; the end when it is gone.
+    /// A byte when the launcher has said who the user is; the end when it is gone.
     pub(super) release: OwnedFd,
+    /// Where it joins its control groups.
+    pub(super) groups: Vec<OwnedFd>,
     /// To the host.
     pub(super) wire: OwnedFd,
     /// The work's standard input, output and error.
@@ -48,8 +50,8 @@ pub(super) struct Ends {
 
 /// Never returns to where it was cloned: the value is this process's exit code.
 pub(super) fn run(plan: &Plan, ends: Ends) -> i32 {
-    let Ends { release, wire, standard } = ends;
-    match start(plan, &release, standard) {
+    let Ends { release, wire, groups, standard } = ends;
+    match start(plan, &release, groups, standard) {
         Err(refusal) => {
             let _ = send(&wire, &FromInit::Refused(refusal), &[]);
             1
@@ -72,7 +74,12 @@ struct Running {
     scratch: Scratch,
 }
 
-fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Running, Refusal> {
+fn start(plan: &Plan, release: &OwnedFd, groups: Vec<OwnedFd>, standard: [OwnedFd; 3]) -> Result<Running, Refusal> {
+    // Before anything that uses memory or time.
+    for (file, group) in plan.groups.iter().zip(&groups) {
+        rustix::io::write(group, b"0").step(format!("join {}", file.display()))?;
+    }
+    drop(groups);
     wait_for_launcher(release)?;
     // Both while this process is still who the host takes it for.
     let expendable = rustix::fs::open("/proc/self/oom_score_adj", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
@@ -88,8 +95,7 @@ fn start(plan: &Plan, release: &OwnedFd, standard: [OwnedFd; 3]) -> Result<Runni
         return Err(Refusal::new("tie to the launcher", "it is gone"));
     }
     let scratch = root::build(plan, sources)?;
-    // In its groups by now: what it sees as their root is its own.
-    wait_for_launcher(release)?;
+    // What it sees as their root is its own.
     sys::unshare_control_groups().step("leave the host's control groups")?;
     rustix::thread::set_no_new_privs(true).step("forbid new privileges")?;
     drop_capabilities().step("drop capabilities")?;

@@ -8,7 +8,7 @@ use super::{
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fd::{AsFd, OwnedFd},
-    fs::Timespec,
+    fs::{Mode, OFlags, Timespec},
     io::Errno,
     pipe::{PipeFlags, pipe_with},
     process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal},
@@ -56,7 +56,7 @@ fn serve() -> i32 {
     // A socket that closes at `exec`, unlike descriptor 0 itself, and that this process alone holds.
     let Ok(control) = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3) else { return MUTE };
     let hello = send(&control, &FromLauncher::Hello(HELLO.into()), &[]);
-    let nothing = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
+    let nothing = rustix::fs::open("/dev/null", OFlags::RDWR, Mode::empty());
     if hello.is_err() || !nothing.is_ok_and(|nothing| rustix::stdio::dup2_stdin(nothing).is_ok()) {
         return MUTE;
     }
@@ -92,10 +92,11 @@ fn launch(control: &OwnedFd) -> Result<(Pid, Vec<PathBuf>), Refusal> {
         | libc::CLONE_NEWNET
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS;
-    let ends = Ends { release, wire, standard: [input, output, error] };
+    let groups = open_groups(&plan)?;
+    let ends = Ends { release, wire, groups, standard: [input, output, error] };
     let pid = match sys::clone(namespaces).step("make namespaces")? {
         Side::Child => {
-            let keep = [&ends.release, &ends.wire].into_iter().chain(&ends.standard);
+            let keep = [&ends.release, &ends.wire].into_iter().chain(&ends.groups).chain(&ends.standard);
             let keep: Vec<i32> = keep.map(AsRawFd::as_raw_fd).collect();
             // The launcher's end of the control socket, above all: the host waits for its last copy to close.
             std::mem::forget(released);
@@ -108,12 +109,8 @@ fn launch(control: &OwnedFd) -> Result<(Pid, Vec<PathBuf>), Refusal> {
         Side::Parent(pid) => pid,
     };
     drop(ends);
-    let release = || rustix::io::write(&released, b"!").step("release the first process").map(drop);
     let prepared = name_user(&plan, pid).and_then(|()| {
-        release()?;
-        // To join a group may take the kernel milliseconds: the first process builds its tree meanwhile.
-        join_groups(&plan, pid)?;
-        release()?;
+        rustix::io::write(&released, b"!").step("release the first process")?;
         let descriptor = pidfd_open(pid, PidfdFlags::empty()).step("open the first process")?;
         send(control, &FromLauncher::Cloned, &[descriptor.as_fd()]).step("tell the host")
     });
@@ -142,13 +139,12 @@ fn read_plan(file: &OwnedFd) -> Result<Plan, Refusal> {
     serde_json::from_slice(&text).map_err(|e| Refusal::new("read the plan", e.to_string()))
 }
 
-/// Puts the sandbox's first process into the groups that count it and all that come from it.
-fn join_groups(plan: &Plan, pid: Pid) -> Result<(), Refusal> {
-    for group in &plan.groups {
-        let text = pid.as_raw_nonzero().to_string();
-        std::fs::write(group, text).step(format!("join {}", group.display()))?;
-    }
-    Ok(())
+/// Opened with this process's rights, for the first process to name itself in.
+fn open_groups(plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
+    let open = |file: &PathBuf| {
+        rustix::fs::open(file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).step(format!("open {}", file.display()))
+    };
+    plan.groups.iter().map(open).collect()
 }
 
 /// Says who the sandbox's user is outside, which only the outside can.

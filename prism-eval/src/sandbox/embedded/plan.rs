@@ -81,7 +81,7 @@ pub(super) struct Plan {
     pub(super) entries: Vec<Entry>,
     /// Who the work is on the host.
     pub(super) outside: Outside,
-    /// `cgroup.procs` files to write the sandbox's first process to.
+    /// Files by which the sandbox's first process joins its control groups.
     pub(super) groups: Vec<PathBuf>,
     /// Whether loopback comes up.
     pub(super) loopback: bool,

@@ -22,7 +22,7 @@ pub(crate) struct KeyArgs {
     wallet: Option<String>,
     /// The hotkey in that wallet; `default` when not given.
     #[arg(long, value_name = "NAME", requires = "wallet")]
-    hotkey: Option<String>,
+    wallet_hotkey: Option<String>,
     #[command(flatten)]
     folder: WalletsArgs,
     #[command(flatten)]
@@ -48,7 +48,7 @@ pub(crate) struct PasswordArgs {
 impl KeyArgs {
     /// The configuration with what the command line says instead.
     pub(crate) fn over(self, config: KeyConfig) -> KeyConfig {
-        let Self { key, wallet, hotkey, folder, password } = self;
+        let Self { key, wallet, wallet_hotkey: hotkey, folder, password } = self;
         let mut config = if key.is_some() || wallet.is_some() {
             KeyConfig { hotkey_file: key, wallet, hotkey, ..config }
         } else {

@@ -6,7 +6,9 @@
 
 mod chart;
 mod check;
+mod commit;
 mod config;
+mod data;
 mod demo;
 mod doctor;
 mod eval;
@@ -50,8 +52,12 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Make or check the dataset that a validator measures on.
+    Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
+    /// Put a commitment on the chain, or read what hotkeys have put there.
+    Commit(commit::Commit),
     /// Show who is on a subnet, and its rules.
     Metagraph(metagraph::Metagraph),
     /// Say whether weights could be set now, and what an upgrade of the chain took away.
@@ -88,7 +94,9 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Data(data) => data.run().await,
             Command::Weights(weights) => weights.run().await,
+            Command::Commit(commit) => commit.run().await,
             Command::Metagraph(metagraph) => metagraph.run().await,
             Command::Doctor(doctor) => doctor.run().await,
             Command::Runtime(runtime) => runtime.run().await,

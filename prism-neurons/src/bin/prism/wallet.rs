@@ -7,7 +7,10 @@ use prism_chain::{
 };
 use prism_core::{Error, Fault, Hotkey, Kind, Result};
 use serde_json::{Value, json};
-use std::{io::Read as _, path::PathBuf};
+use std::{
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 use zeroize::Zeroizing;
 
 /// Longest secret or message that is read, bytes.
@@ -157,7 +160,7 @@ impl Wallet {
             }
             What::Regen { which, write, from, path } => {
                 let secret = match from {
-                    Some(file) => read(&file).and_then(|bytes| {
+                    Some(file) => read(&file, MOST).and_then(|bytes| {
                         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("the secret is no text"))?;
                         Ok(Zeroizing::new(text.trim().to_owned()))
                     })?,
@@ -245,7 +248,9 @@ impl Write {
         }
         println!("{} in {path}", key.hotkey());
         if let Some(phrase) = phrase {
-            println!("\n  {phrase}\n\nWrite these words down and keep them apart: they are the key, and are not shown again.");
+            println!(
+                "\n  {phrase}\n\nWrite these words down and keep them apart: they are the key, and are not shown again."
+            );
         }
         Ok(())
     }
@@ -255,7 +260,7 @@ impl Message {
     fn bytes(&self) -> Result<Vec<u8>> {
         match (&self.text, &self.file) {
             (Some(text), _) => Ok(text.clone().into_bytes()),
-            (None, Some(file)) => Ok(read(file)?.to_vec()),
+            (None, Some(file)) => Ok(read(file, MOST)?.to_vec()),
             (None, None) => Err(invalid("there is no message: give --text or --file")),
         }
     }
@@ -334,12 +339,12 @@ fn print(json: bool, value: &Value) {
 }
 
 /// A file that may hold a secret, up to a bound.
-fn read(path: &std::path::Path) -> Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read(path: &Path, most: u64) -> Result<Zeroizing<Vec<u8>>> {
     let fail = |e| Error::new(Kind::NotFound, Fault::Validator, format!("{} can't be read", path.display())).because(e);
     let mut bytes = Zeroizing::new(Vec::new());
-    std::fs::File::open(path).map_err(fail)?.take(MOST + 1).read_to_end(&mut bytes).map_err(fail)?;
-    if bytes.len() as u64 > MOST {
-        return Err(invalid(&format!("{} is longer than {MOST} bytes", path.display())));
+    std::fs::File::open(path).map_err(fail)?.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(fail)?;
+    if bytes.len() as u64 > most {
+        return Err(invalid(&format!("{} is longer than {most} bytes", path.display())));
     }
     Ok(bytes)
 }

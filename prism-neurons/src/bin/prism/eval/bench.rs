@@ -12,17 +12,13 @@ use prism_core::{
     trainer::Surroundings,
 };
 use prism_eval::{
-    data::{self, Corpus},
+    data::Corpus,
     examination::{Content, Examination},
     graph::{self, Context, Limits},
     guest::{self, GuestBundle, GuestPart},
-    plan_of_runs::{
-        Architecture, Cohort, Entrant, ReferenceRecipe, Training, at_rate, plan_of_repeats, plan_of_runs, plan_of_work,
-    },
+    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
     policy::PrismPolicy,
-    recipe::Recipe,
     review::Review,
-    score::{recipe_run, tuned_reference},
     trainer::NativeTrainer,
 };
 use prism_neurons::{guests, validator::SeedRule};
@@ -68,18 +64,17 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn new(policy: PrismPolicy, word: &str, workers: usize, progress: Arc<Progress>) -> Result<Self> {
+    pub(crate) async fn new(
+        policy: PrismPolicy,
+        word: &str,
+        corpus: Arc<Corpus>,
+        workers: usize,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         policy.check()?;
-        let corpus = data::fixture::stand_in()?;
         let artifacts = Arc::new(MemoryArtifacts::new());
-        let mut references = Vec::new();
-        for rate in &policy.plan.rates {
-            let recipe = at_rate(&Recipe::reference(), *rate)
-                .ok_or_else(|| Error::bug(format!("reference recipe overflows at rate {rate}")))?;
-            let recipe = artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
-            references.push(ReferenceRecipe { rate: *rate, recipe });
-        }
-        let cohort = Cohort { seed: SeedRule::of_word(word, COHORT), data: corpus.data_ref(), references };
+        let seed = SeedRule::of_word(word, COHORT);
+        let cohort = Cohort::new(seed, corpus.data_ref(), &policy.plan, &*artifacts).await?;
         let trainers: Vec<Arc<dyn Trainer>> = vec![Arc::new(NativeTrainer::new(Arc::clone(&corpus)))];
         Ok(Self { policy, cohort, artifacts, trainers, corpus, workers, progress })
     }
@@ -237,39 +232,44 @@ impl Bench {
         Ok((task.id(), evidence))
     }
 
-    /// Adds what is planned when the best rates are known: repeats of the runs that count, and baselines at more work.
-    pub(crate) async fn carry_out_further<'a>(
+    /// Adds what follows from the evidence: higher rates where the highest is the best, repeats of the runs that count,
+    /// and baselines at more work.
+    pub(crate) async fn carry_out_further(
         &self,
         mut evidence: BTreeMap<TaskId, Evidence>,
-        subjects: impl Iterator<Item = &'a Subject>,
+        subjects: &[&Subject],
         cancel: &Cancel,
     ) -> Result<BTreeMap<TaskId, Evidence>> {
-        let mut tasks = BTreeMap::new();
-        for subject in subjects {
-            for task in self.further(subject, &self.runs_of(subject, &evidence)?) {
-                tasks.insert(task.id(), task);
+        loop {
+            let mut tasks = BTreeMap::new();
+            for subject in subjects {
+                for task in self.further(subject, &self.runs_of(subject, &evidence)?)? {
+                    tasks.entry(task.id()).or_insert(task);
+                }
             }
+            if tasks.is_empty() {
+                return Ok(evidence);
+            }
+            self.progress.expect_more(tasks.len());
+            evidence.extend(self.carry_out(tasks.into_values().collect(), cancel).await?);
         }
-        self.progress.expect_more(tasks.len());
-        evidence.extend(self.carry_out(tasks.into_values().collect(), cancel).await?);
-        Ok(evidence)
     }
 
-    fn further(&self, subject: &Subject, runs: &[Evidence]) -> Vec<TrainTask> {
-        let policy = &self.policy.plan;
-        let reference = tuned_reference(runs);
-        let counting = reference.into_iter().chain(recipe_run(runs));
-        let repeats = counting.flat_map(|run| plan_of_repeats(policy, &run.task));
-        let work = reference.filter(|_| subject.baseline).into_iter().flat_map(|run| plan_of_work(policy, &run.task));
-        repeats.chain(work).collect()
+    fn further(&self, subject: &Subject, runs: &[Evidence]) -> Result<Vec<TrainTask>> {
+        Ok(plan_further(&self.policy.plan, &self.cohort, &subject.entrant, subject.baseline, runs)?)
     }
 
-    /// A subject's runs among all: those of its plan, then repeats, then those at more work.
+    /// A subject's runs among all: those of its plan, then what followed from them.
     pub(crate) fn runs_of(&self, subject: &Subject, evidence: &BTreeMap<TaskId, Evidence>) -> Result<Vec<Evidence>> {
-        let found = |task: &TrainTask| evidence.get(&task.id()).cloned();
-        let mut runs: Vec<Evidence> = self.plan(subject)?.iter().filter_map(found).collect();
-        let further: Vec<Evidence> = self.further(subject, &runs).iter().filter_map(found).collect();
-        runs.extend(further);
-        Ok(runs)
+        let mut runs: Vec<Evidence> = Vec::new();
+        let mut tasks = self.plan(subject)?;
+        loop {
+            let before = runs.len();
+            runs.extend(tasks.iter().filter_map(|task| evidence.get(&task.id()).cloned()));
+            if runs.len() == before {
+                return Ok(runs);
+            }
+            tasks = self.further(subject, &runs)?;
+        }
     }
 }
