@@ -8,6 +8,11 @@ use prism_chain::{
 use prism_core::{Block, Hotkey, Netuid};
 use std::{hint::black_box, time::Instant};
 
+#[path = "chain/requests.rs"]
+mod requests;
+#[path = "chain/weights.rs"]
+mod weights;
+
 const MEMBERS: u16 = 256;
 const NETUID: Netuid = Netuid(1);
 /// The fields that the client asks for.
@@ -18,7 +23,11 @@ const TARGET: f64 = 5.0;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(metagraph());
+    runtime.block_on(async {
+        metagraph().await;
+        weights::weights().await;
+        requests::requests().await;
+    });
 }
 
 async fn metagraph() {
