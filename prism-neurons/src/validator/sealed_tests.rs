@@ -75,6 +75,8 @@ async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    // While there is one subscriber only, a line first reached by the thread of another test is taken to interest nobody.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
 
