@@ -96,7 +96,7 @@ async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
     let kinds = (SubmissionKind::ArchitectureOnly, SubmissionKind::TrainingForArch);
     let alice = world.submit(&store, ALICE, &packed(architecture, "llama"), kinds.0).await;
     let bob = world.submit(&store, BOB, &packed(recipe, ""), kinds.1).await;
-    let clock: Arc<dyn Clock> = validator.0.clock.clone();
+    let clock: Arc<dyn Clock> = Arc::clone(&validator.0.clock);
     let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
     let intake = Intake::new(IntakeParts {
         netuid: validator.0.netuid,
