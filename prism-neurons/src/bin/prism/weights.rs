@@ -2,7 +2,7 @@
 use super::{config::load, validator::chain_config};
 use clap::{Args, Subcommand, ValueEnum};
 use prism_chain::{
-    CommitScheme, Signer, SubtensorView,
+    CommitScheme, SubtensorView,
     client::ChainClient,
     signer::Keypair,
     weights::{DryRunSetter, SetterConfig, Shares, SubtensorWeightSetter, WeightsRow},
