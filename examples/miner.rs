@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --example miner -p prism-examples -- http://host:port key-file bundle-folder`
 #![allow(clippy::print_stdout)]
-use prism_chain::signer::Keypair;
+use prism_chain::{signer::Keypair, wallet::Keyfile};
 use prism_core::{Error, Fault, Kind};
 use prism_eval::{bundle, examination::Examination, graph::baselines, policy::PlanPolicy};
 use prism_neurons::{
@@ -34,7 +34,9 @@ async fn main() -> Result<(), Error> {
         println!("give a validator's address and a key file to send it");
         return Ok(());
     };
-    let miner = Miner::new(Arc::new(Keypair::from_file(key)?), Arc::new(SystemClock::new()), &validator)?;
+    // A keyfile of a wallet, or a file that holds a mnemonic.
+    let key = Keypair::from(Keyfile::at(key).load(None)?);
+    let miner = Miner::new(Arc::new(key), Arc::new(SystemClock::new()), &validator)?;
     let accepted = miner.submit(&payload, Some("example")).await?;
     let view = miner.status(accepted.id).await?;
     println!("{} is {}", view.id, view.status.as_str());

@@ -1,12 +1,17 @@
 //! The way to the chain: one connection that mends itself, and the chain's blocks.
 use crate::{
     error::ChainError,
-    runtime::{AtBlock, Rpc, Runtimes},
+    runtime::{Rpc, Runtime, Runtimes},
+    state::{AtBlock, Source},
     transport::{Transport, unboxed},
 };
 use codec::Encode as _;
-use prism_core::Block;
-use std::{sync::Arc, time::Duration};
+use prism_core::{Block, Hotkey};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use subxt::{
     OnlineClient,
     backend::LegacyBackend,
@@ -14,6 +19,7 @@ use subxt::{
     rpcs::RpcClient,
     utils::H256,
 };
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 pub use crate::transport::ChainConfig;
 
@@ -30,10 +36,14 @@ pub struct ChainClient(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    rpc: Arc<Rpc>,
+    source: Arc<Source>,
+    transport: Arc<Transport>,
     wire: RpcClient,
-    runtimes: Runtimes,
     genesis: [u8; 32],
+    /// One for each account that sent something: its calls go one after the other.
+    lanes: Mutex<BTreeMap<Hotkey, Arc<tokio::sync::Mutex<()>>>>,
+    /// The best block, and when it was seen first.
+    newest: Mutex<Option<(u64, Instant)>>,
 }
 
 impl ChainClient {
@@ -45,9 +55,10 @@ impl ChainClient {
     pub async fn connect(config: ChainConfig) -> Result<Self, ChainError> {
         let transport = Arc::new(Transport::new(config)?);
         let genesis = transport.genesis().await?;
-        let wire = RpcClient::new(transport);
-        let rpc = Arc::new(Rpc::new(wire.clone()));
-        Ok(Self(Arc::new(Inner { rpc, wire, runtimes: Runtimes::default(), genesis })))
+        let wire = RpcClient::new(Arc::clone(&transport));
+        let source = Arc::new(Source { rpc: Rpc::new(wire.clone()), runtimes: Runtimes::new(genesis) });
+        let (lanes, newest) = (Mutex::default(), Mutex::default());
+        Ok(Self(Arc::new(Inner { source, transport, wire, genesis, lanes, newest })))
     }
 
     /// The hash of block 0: which chain this is.
@@ -75,8 +86,25 @@ impl ChainClient {
         self.at_finalized().await?.block_time()
     }
 
+    /// The runtime in force, which runs the block after the best one.
+    ///
+    /// # Errors
+    /// Those of a read; `Decode` for metadata that is none.
+    pub async fn runtime(&self) -> Result<Runtime, ChainError> {
+        Ok(self.at_best().await?.runtime)
+    }
+
     pub(crate) fn rpc(&self) -> &Rpc {
-        &self.0.rpc
+        &self.0.source.rpc
+    }
+
+    /// Waits for the account's turn: while the guard lives, nothing else of this client signs for it.
+    pub(crate) async fn lane(&self, account: Hotkey) -> OwnedMutexGuard<()> {
+        let lane = {
+            let mut lanes = self.0.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(lanes.entry(account).or_default())
+        };
+        lane.lock_owned().await
     }
 
     /// The best block.
@@ -84,7 +112,32 @@ impl ChainClient {
         const CALL: &str = "chain_getHeader";
         let header = self.rpc().chain_get_header(None).await.map_err(|error| unboxed(CALL, error))?;
         let header = header.ok_or_else(|| ChainError::UnknownBlock("best".into()))?;
+        if self.stands_still(header.number()) {
+            tracing::warn!(
+                block = header.number(),
+                "the chain endpoint's best block stands still, trying the next one"
+            );
+            self.0.transport.rotate().await;
+        }
         Ok(Tip { number: header.number(), hash: BlakeTwo256.hash(&header.encode()) })
+    }
+
+    /// Whether the best block has been this one for too long: a node without peers answers, but its chain doesn't grow.
+    fn stands_still(&self, number: u64) -> bool {
+        let mut newest = self.0.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        match *newest {
+            Some((known, since)) if known >= number => {
+                let still = since.elapsed() > self.0.transport.stall();
+                if still {
+                    *newest = Some((known, Instant::now()));
+                }
+                still
+            }
+            _ => {
+                *newest = Some((number, Instant::now()));
+                false
+            }
+        }
     }
 
     /// The newest final block.
@@ -117,7 +170,7 @@ impl ChainClient {
 
     /// State and runtime at a block.
     pub(crate) async fn at(&self, tip: Tip) -> Result<AtBlock, ChainError> {
-        AtBlock::new(&self.0.rpc, &self.0.runtimes, self.0.genesis, tip.number, tip.hash).await
+        AtBlock::new(&self.0.source, tip.number, tip.hash).await
     }
 
     /// State and runtime at the newest final block.

@@ -1,5 +1,5 @@
 //! Why talking to the chain failed.
-use crate::{rejection::Rejection, signer::KeyError};
+use crate::{dispatch::DispatchError, rejection::Rejection, signer::KeyError, transport::RATE_LIMITED};
 use prism_core::{Error, Fault, Kind, Retry};
 use std::time::Duration;
 
@@ -132,8 +132,8 @@ pub enum ChainError {
         call: String,
         /// Where.
         block: u64,
-        /// The chain's own name for the reason, such as `SubtensorModule.SubNetRegistrationDisabled`.
-        error: String,
+        /// Why.
+        error: DispatchError,
     },
     /// No block took the extrinsic while its signature was valid.
     #[error("{call} was in no block before {expires}")]
@@ -168,12 +168,13 @@ impl From<ChainError> for Error {
             E::Deadline { .. } => (Kind::Deadline, Fault::Infrastructure, Retry::After(PAUSE)),
             // JSON-RPC 2.0: method not found.
             E::Node { code: -32601, .. } => (Kind::Unsupported, Fault::Infrastructure, Retry::Never),
+            E::Node { code: RATE_LIMITED, .. } => (Kind::Limit, Fault::Infrastructure, Retry::After(PAUSE)),
             E::Node { .. } => (Kind::Unavailable, Fault::Infrastructure, Retry::After(PAUSE)),
             E::Answer { .. } | E::Decode { .. } => (Kind::Corrupt, Fault::Infrastructure, Retry::Never),
             E::Missing { .. } | E::Encode { .. } => (Kind::Unsupported, Fault::Validator, Retry::Never),
             E::Unset { .. } | E::UnknownBlock(_) => (Kind::NotFound, Fault::Infrastructure, Retry::Never),
             E::Rejected(rejection) => (rejection.kind(), Fault::Validator, rejection.retry(PAUSE)),
-            E::Dispatch { .. } => (Kind::Refused, Fault::Validator, Retry::Never),
+            E::Dispatch { error, .. } => (error.kind(), Fault::Validator, error.retry(PAUSE)),
             E::Expired { .. } => (Kind::Deadline, Fault::Infrastructure, Retry::Now),
             E::Key(_) => (Kind::Invalid, Fault::Validator, Retry::Never),
         };

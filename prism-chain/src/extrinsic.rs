@@ -1,21 +1,21 @@
 //! Signed extrinsics: making one, sending its bytes, finding it in a block, and what became of its call.
 use crate::{
     client::{ChainClient, Tip},
+    dispatch::DispatchError,
     error::ChainError,
     rejection::Rejection,
-    runtime::AtBlock,
-    signer::{KeyError, Signer, verify},
+    runtime::{AtBlock, Runtime},
+    signer::{Signer, sign_checked},
     transport::unboxed,
 };
 use codec::{Compact, Decode as _};
 use prism_core::{Block, Hotkey};
 use std::{ops::RangeInclusive, time::Duration};
 use subxt::{
-    Metadata,
     config::{DefaultExtrinsicParamsBuilder, Hasher as _, SubstrateConfig, substrate::BlakeTwo256},
-    dynamic::{At as _, Value},
+    dynamic::Value,
     events::{Events, Phase},
-    ext::scale_value::{Composite, ValueDef},
+    ext::scale_value::Composite,
     transactions::DynamicPayload,
     utils::{AccountId32, H256, MultiSignature},
 };
@@ -56,28 +56,37 @@ pub(crate) async fn sign(
     call: &Call,
     signer: &dyn Signer,
 ) -> Result<Signed, ChainError> {
+    sign_for(&tip.runtime, birth, period, nonce, call, signer).await
+}
+
+/// The same without a connection.
+pub(crate) async fn sign_for(
+    runtime: &Runtime,
+    birth: Tip,
+    period: u64,
+    nonce: u64,
+    call: &Call,
+    signer: &dyn Signer,
+) -> Result<Signed, ChainError> {
     let item = shown(call);
-    let known = tip.client.metadata_ref().pallet_by_name(call.pallet_name());
+    let known = runtime.metadata().pallet_by_name(call.pallet_name());
     if known.and_then(|pallet| pallet.call_variant_by_name(call.call_name())).is_none() {
-        return Err(ChainError::Missing { item: format!("call {item}"), spec: tip.spec() });
+        return Err(runtime.missing(format!("call {item}")));
     }
     let encode = |error: subxt::error::ExtrinsicError| ChainError::Encode {
         item: item.clone(),
-        spec: tip.spec(),
+        spec: runtime.spec_version(),
         reason: error.to_string(),
     };
     let params = DefaultExtrinsicParamsBuilder::<SubstrateConfig>::new()
         .nonce(nonce)
         .mortal_from_unchecked(period, birth.number, birth.hash)
         .build();
-    let transactions = tip.client.transactions();
+    let transactions = runtime.client().transactions();
     let mut signable = transactions.create_v4_signable_offline(call, params).map_err(encode)?;
     let payload = signable.signer_payload().map_err(encode)?;
     let hotkey = signer.hotkey();
-    let signature = signer.sign(&payload).await?;
-    if !verify(&hotkey, &payload, &signature) {
-        return Err(KeyError::Signature(hotkey).into());
-    }
+    let signature = sign_checked(signer, &payload).await?;
     let signed = signable
         .sign_with_account_and_signature(&AccountId32(hotkey.0), &MultiSignature::Sr25519(signature))
         .map_err(encode)?;
@@ -108,12 +117,11 @@ pub(crate) struct Place {
     pub(crate) index: u32,
 }
 
-/// How a call ended, with all events of the block.
+/// How a call ended, with all events of the block. A batch of which an item failed has failed.
 #[derive(Debug)]
 pub(crate) enum Outcome {
     Success(Events<SubstrateConfig>),
-    /// The chain's own name for the reason.
-    Failed(String),
+    Failed(DispatchError),
 }
 
 impl ChainClient {
@@ -152,32 +160,59 @@ impl ChainClient {
 
     /// Signs a call, sends it, and waits for it to be in a block without a dispatch error. For rare calls of an
     /// operator; it is not repeatable over a restart, as a weight receipt is.
+    ///
+    /// One call of an account is under way at a time. Bytes that a node may have taken are never signed anew: when no
+    /// answer came, the same bytes are sent again, and blocks tell the rest. Only what a pool refused outright, because
+    /// something else had the nonce, is built anew.
     pub(crate) async fn land(
         &self,
         call: &Call,
         signer: &dyn Signer,
     ) -> Result<(Place, Events<SubstrateConfig>), ChainError> {
         const PERIOD: u64 = 32;
-        let birth = self.finalized().await?;
-        let best = self.at_best().await?;
-        let nonce = best.account(&signer.hotkey()).await?.nonce;
-        let signed = sign(&best, birth, PERIOD, nonce, call, signer).await?;
-        self.send(&signed.bytes).await?;
-        let block_time = best.block_time()?;
+        const ATTEMPTS: u32 = 4;
+        let _lane = self.lane(signer.hotkey()).await;
+        let block_time = self.at_best().await?.block_time()?;
         let limit = block_time.saturating_mul(u32::try_from(PERIOD * 2).unwrap_or(u32::MAX));
-        timeout(limit, self.await_inclusion(call, &signed, birth.number, block_time))
-            .await
-            .unwrap_or_else(|_| Err(ChainError::Deadline { call: shown(call), after: limit }))
+        let work = async {
+            let mut attempt = 1;
+            loop {
+                let birth = self.finalized().await?;
+                let best = self.at_best().await?;
+                let nonce = best.account(&signer.hotkey()).await?.nonce;
+                let signed = sign(&best, birth, PERIOD, nonce, call, signer).await?;
+                let sent = match self.send(&signed.bytes).await {
+                    Ok(()) => true,
+                    Err(ChainError::Broken { .. } | ChainError::Deadline { .. }) => false,
+                    Err(ChainError::Rejected(Rejection::LowPriority | Rejection::Stale)) if attempt < ATTEMPTS => {
+                        attempt += 1;
+                        self.next_block(best.number, block_time).await?;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                return self.await_inclusion(call, &signed, sent, birth.number, block_time).await;
+            }
+        };
+        timeout(limit, work).await.unwrap_or_else(|_| Err(ChainError::Deadline { call: shown(call), after: limit }))
+    }
+
+    /// Waits for a best block above this one.
+    async fn next_block(&self, above: u64, block_time: Duration) -> Result<(), ChainError> {
+        while self.best().await?.number <= above {
+            sleep(pause(block_time)).await;
+        }
+        Ok(())
     }
 
     async fn await_inclusion(
         &self,
         call: &Call,
         signed: &Signed,
+        mut sent: bool,
         birth: u64,
         block_time: Duration,
     ) -> Result<(Place, Events<SubstrateConfig>), ChainError> {
-        let pause = (block_time / 4).clamp(Duration::from_millis(20), Duration::from_secs(2));
         loop {
             let best = self.best().await?.number;
             let last = best.min(signed.expires.saturating_sub(1));
@@ -193,34 +228,48 @@ impl ChainClient {
             if best >= signed.expires {
                 return Err(ChainError::Expired { call: shown(call), expires: signed.expires });
             }
-            sleep(pause).await;
+            if !sent {
+                // A refusal now may mean that the first copy went through: that is for the blocks to show.
+                sent = self.send(&signed.bytes).await.is_ok();
+            }
+            sleep(pause(block_time)).await;
         }
     }
 }
 
+/// How long to wait before looking for a new block.
+fn pause(block_time: Duration) -> Duration {
+    (block_time / 4).clamp(Duration::from_millis(20), Duration::from_secs(2))
+}
+
 /// How the call of an extrinsic ended, from the events of its block.
 pub(crate) async fn outcome(at: &AtBlock, index: u32) -> Result<Outcome, ChainError> {
-    let events = at.events().await?;
+    let (runtime, events) = at.executed().await?;
+    let metadata = runtime.metadata();
     let decode = |error: subxt::error::EventsError| ChainError::Decode {
         field: format!("events of block {}", at.number),
         reason: error.to_string(),
     };
-    let mut ended = None;
+    let (mut ended, mut item) = (None, None);
     for event in events.iter() {
         let event = event.map_err(decode)?;
-        if event.phase() != Phase::ApplyExtrinsic(index) || event.pallet_name() != "System" {
+        if event.phase() != Phase::ApplyExtrinsic(index) {
             continue;
         }
-        match event.event_name() {
-            "ExtrinsicSuccess" => ended = Some(None),
-            "ExtrinsicFailed" => {
+        match (event.pallet_name(), event.event_name()) {
+            ("System", "ExtrinsicSuccess") => ended = Some(None),
+            ("System", "ExtrinsicFailed") => {
                 let fields: Composite<()> = event.decode_fields_unchecked_as().map_err(decode)?;
-                ended = Some(Some(dispatch_error(&fields, at.client.metadata_ref())));
+                ended = Some(Some(DispatchError::of_extrinsic(&fields, metadata)));
+            }
+            (pallet, name) if item.is_none() && DispatchError::is_told_by(pallet, name) => {
+                let fields: Composite<()> = event.decode_fields_unchecked_as().map_err(decode)?;
+                item = DispatchError::of_item(&fields, metadata);
             }
             _ => {}
         }
     }
-    match ended {
+    match ended.map(|error| error.or(item)) {
         Some(None) => Ok(Outcome::Success(events)),
         Some(Some(error)) => Ok(Outcome::Failed(error)),
         None => Err(ChainError::Decode {
@@ -228,28 +277,4 @@ pub(crate) async fn outcome(at: &AtBlock, index: u32) -> Result<Outcome, ChainEr
             reason: format!("extrinsic {index} has neither ExtrinsicSuccess nor ExtrinsicFailed"),
         }),
     }
-}
-
-/// The chain's own name for a dispatch error: `Pallet.Error` for a pallet's, the variants' names for others.
-fn dispatch_error(fields: &Composite<()>, metadata: &Metadata) -> String {
-    let Some(error) = fields.at("dispatch_error").or_else(|| fields.at(0)) else { return "unknown".to_owned() };
-    let byte = |value: Option<&Value>| value.and_then(|value| u8::try_from(value.as_u128()?).ok());
-    let mut names = Vec::new();
-    let mut value = error;
-    while let ValueDef::Variant(variant) = &value.value {
-        if variant.name == "Module"
-            && let Some(module) = variant.values.at(0)
-            && let (Some(index), Some(number)) = (byte(module.at("index")), byte(module.at("error").at(0)))
-            && let Some(pallet) = metadata.pallet_by_error_index(index)
-        {
-            let error = pallet.error_variant_by_index(number).map_or("unknown error", |variant| variant.name.as_str());
-            return format!("{}.{error}", pallet.name());
-        }
-        names.push(variant.name.as_str());
-        match variant.values.at(0) {
-            Some(inner) => value = inner,
-            None => break,
-        }
-    }
-    if names.is_empty() { "unknown".to_owned() } else { names.join(".") }
 }

@@ -5,9 +5,14 @@
 //! |---|---|
 //! | [`client`] | [`ChainClient`]: one websocket that mends itself, with a deadline on every call |
 //! | [`metagraph`], [`epoch`] | who is on a subnet, its rules and its epochs, at one block |
+//! | [`doctor`] | what is used against the runtime as it is, and what keeps a hotkey from setting weights |
+//! | [`dispatch`], [`rejection`] | what the chain says when it refuses, and what to do about it |
 //! | [`view`] | [`SubtensorView`]: the chain as a validator's loop reads it |
 //! | [`weights`] | [`SubtensorWeightSetter`]: conform, check, sign, send, and show that they landed |
+//! | [`commitments`] | what hotkeys put on the chain for all to read, also as a source of submissions |
+//! | [`registration`], [`axon`], [`identity`] | the rest of a neuron's dealings |
 //! | [`signer`] | keys |
+//! | [`wallet`] | keys on disk, as the official wallet keeps them |
 //! | [`timelock`] | bytes that open with a beacon's round |
 //! | [`request`] | signed HTTP requests |
 //! | [`devnet`] | a development chain in this process |
@@ -16,24 +21,38 @@
 //! between runtimes, names hardly do.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod axon;
 pub mod client;
+pub mod commitments;
 pub mod devnet;
+pub mod dispatch;
+pub mod doctor;
 pub mod epoch;
 mod error;
 mod extrinsic;
+mod fee;
+mod hyperparameters;
+pub mod identity;
+#[cfg(test)]
+mod landing;
 pub mod metagraph;
-mod registration;
+mod record;
+pub mod registration;
 pub mod rejection;
 pub mod request;
 mod runtime;
 pub mod signer;
+mod state;
 pub mod timelock;
 mod transport;
 pub mod view;
+pub mod wallet;
 pub mod weights;
 
 pub use client::{ChainClient, ChainConfig};
+pub use dispatch::DispatchError;
 pub use error::ChainError;
+pub use runtime::Runtime;
 pub use signer::{Keypair, Signer};
 pub use view::SubtensorView;
 pub use weights::{CommitScheme, DryRunSetter, SetterConfig, SubtensorWeightSetter, WeightsError};

@@ -193,7 +193,8 @@ fn custom(number: u8) -> (&'static str, &'static str) {
         25 => ("NonAssociatedColdKey", "sign with the coldkey that owns the hotkey"),
         26 => ("DelegateTakeTooLow", CALL),
         27 => ("DelegateTakeTooHigh", CALL),
-        _ => ("BadRequest", "check permit, version key and weights against the subnet's rules"),
+        255 => ("BadRequest", "check permit, version key and weights against the subnet's rules"),
+        _ => ("unknown to this version", "run `prism doctor`: the runtime is newer than what this version knows"),
     }
 }
 
@@ -221,7 +222,8 @@ mod tests {
             "Custom error: 6 (RateLimitExceeded); wait for the rate limit to pass"
         );
         assert_eq!(Rejection::Custom(19).name(), "UidNotFound");
-        assert_eq!(Rejection::Custom(200).name(), "BadRequest");
+        assert_eq!(Rejection::Custom(255).name(), "BadRequest");
+        assert_eq!(Rejection::Custom(200).name(), "unknown to this version");
         assert!(matches!(Rejection::Custom(6).retry(Duration::from_secs(1)), Retry::After(_)));
         assert_eq!(Rejection::Custom(1).retry(Duration::from_secs(1)), Retry::Never);
     }

@@ -1,15 +1,16 @@
-//! Keys that sign: the seam, and the sr25519 key pair that holds its secret in memory.
+//! Keys that sign: the seam, and the sr25519 key pair that holds its secret in memory. Keys on disk are
+//! [`wallet`](crate::wallet)'s.
 use async_trait::async_trait;
 use prism_core::{Error, Fault, Hotkey, Kind};
 use sp_core::{Pair as _, sr25519};
-use std::{fmt, io::Read as _, path::Path, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 use subxt::{
     config::SubstrateConfig,
     utils::{AccountId32, MultiSignature},
 };
 
-/// Longest secret text that is read: 24 words and a derivation path are far below it.
-const MAX_SECRET_BYTES: u64 = 4096;
+/// The longest that a signer may take. One that asks a person has that long, too.
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Why a key can't be had, or doesn't sign. Never holds any of the secret.
 #[derive(Debug, thiserror::Error)]
@@ -18,14 +19,6 @@ pub enum KeyError {
     /// The text is no secret URI.
     #[error("secret is not a mnemonic, a 0x seed or a secret URI: {0}")]
     Secret(String),
-    /// The file can't be read.
-    #[error("key file {path} cannot be read: {reason}")]
-    File {
-        /// The file.
-        path: String,
-        /// Why.
-        reason: String,
-    },
     /// The signer gave a signature that its own public key doesn't verify.
     #[error("signer of {0} returned a signature that does not verify")]
     Signature(Hotkey),
@@ -37,24 +30,35 @@ pub enum KeyError {
         /// Why.
         reason: String,
     },
+    /// A signer that lives elsewhere did not answer.
+    #[error("signer of {hotkey} did not answer within {after:?}")]
+    Deadline {
+        /// Whose key.
+        hotkey: Hotkey,
+        /// The deadline.
+        after: Duration,
+    },
 }
 
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
         let kind = match &error {
             KeyError::Secret(_) => Kind::Invalid,
-            KeyError::File { .. } => Kind::NotFound,
             KeyError::Signature(_) => Kind::Corrupt,
             KeyError::Remote { .. } => Kind::Unavailable,
+            KeyError::Deadline { .. } => Kind::Deadline,
         };
         Self::new(kind, Fault::Validator, error.to_string())
     }
 }
 
-/// Signs with one sr25519 key, wherever that is kept.
+/// Signs with one sr25519 key, wherever that is kept: in this process, in a daemon, on a device.
 ///
 /// 1. `hotkey` never changes.
 /// 2. A signature verifies under `hotkey` over exactly the message given, in the signing context `substrate`.
+/// 3. Dropping the future of `sign` leaves the signer usable.
+///
+/// [`sign_checked`] holds a signer to 2, and to a deadline.
 #[async_trait]
 pub trait Signer: fmt::Debug + Send + Sync + 'static {
     /// The public key.
@@ -73,6 +77,18 @@ impl<T: Signer + ?Sized> Signer for Arc<T> {
     }
 }
 
+/// Signs, waits at most a minute, and doesn't believe the answer before it verifies: what leaves this machine under a
+/// hotkey is signed by that hotkey.
+///
+/// # Errors
+/// Those of the signer; `Deadline`; `Signature`.
+pub async fn sign_checked(signer: &dyn Signer, message: &[u8]) -> Result<[u8; 64], KeyError> {
+    let hotkey = signer.hotkey();
+    let signature = tokio::time::timeout(DEADLINE, signer.sign(message)).await;
+    let signature = signature.map_err(|_| KeyError::Deadline { hotkey, after: DEADLINE })??;
+    if verify(&hotkey, message, &signature) { Ok(signature) } else { Err(KeyError::Signature(hotkey)) }
+}
+
 /// Whether this is the key's signature over the message: sr25519, context `substrate`, no `<Bytes>` wrapping.
 #[must_use]
 pub fn verify(hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
@@ -81,7 +97,7 @@ pub fn verify(hotkey: &Hotkey, message: &[u8], signature: &[u8; 64]) -> bool {
 
 /// An sr25519 key pair in memory. Its secret is in no text form of it.
 #[derive(Clone)]
-pub struct Keypair(sr25519::Pair);
+pub struct Keypair(pub(crate) sr25519::Pair);
 
 impl Keypair {
     /// From a Substrate secret URI: a mnemonic, a `0x` seed or `//Name`, with `//hard` and `/soft` derivations.
@@ -99,22 +115,6 @@ impl Keypair {
     #[must_use]
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         Self(sr25519::Pair::from_seed(seed))
-    }
-
-    /// From a file that holds one secret URI.
-    ///
-    /// # Errors
-    /// `File` when it can't be read or is longer than 4096 bytes; `Secret`.
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, KeyError> {
-        let path = path.as_ref();
-        let file = |reason: String| KeyError::File { path: path.display().to_string(), reason };
-        let mut text = String::new();
-        let mut reader = std::fs::File::open(path).map_err(|e| file(e.to_string()))?.take(MAX_SECRET_BYTES + 1);
-        reader.read_to_string(&mut text).map_err(|e| file(e.to_string()))?;
-        if text.len() as u64 > MAX_SECRET_BYTES {
-            return Err(file(format!("longer than {MAX_SECRET_BYTES} bytes")));
-        }
-        Self::from_uri(&text)
     }
 
     /// The public key.
@@ -159,7 +159,7 @@ impl subxt::transactions::Signer<SubstrateConfig> for Keypair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write as _;
+    use tokio::sync::{mpsc, oneshot};
 
     const ABANDON: &str =
         "abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon abandon about";
@@ -203,17 +203,57 @@ mod tests {
         assert!(!verify(&alice.hotkey(), b"message", &wrapped));
     }
 
-    #[test]
-    fn a_key_file_may_end_with_a_newline_and_has_a_bounded_size() {
-        let folder = std::env::temp_dir().join(format!("prism-key-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("hotkey");
-        std::fs::write(&path, "//Alice\n").unwrap();
-        assert_eq!(Keypair::from_file(&path).unwrap().hotkey(), Keypair::from_uri("//Alice").unwrap().hotkey());
-        let mut file = std::fs::File::create(&path).unwrap();
-        file.write_all(&vec![b'a'; 5000]).unwrap();
-        assert!(Keypair::from_file(&path).unwrap_err().to_string().contains("longer than 4096 bytes"));
-        std::fs::remove_dir_all(&folder).unwrap();
-        assert!(matches!(Keypair::from_file(&path), Err(KeyError::File { .. })));
+    /// A key in another task, as one in another process or on another machine would be: messages go out, signatures come
+    /// back, the secret stays. What it answers is the other side's word.
+    #[derive(Debug)]
+    struct Remote {
+        hotkey: Hotkey,
+        requests: mpsc::Sender<(Vec<u8>, oneshot::Sender<[u8; 64]>)>,
+    }
+
+    impl Remote {
+        fn serving(hotkey: Hotkey, key: Keypair) -> Self {
+            let (requests, mut incoming) = mpsc::channel::<(Vec<u8>, oneshot::Sender<[u8; 64]>)>(1);
+            tokio::spawn(async move {
+                while let Some((message, answer)) = incoming.recv().await {
+                    if message != b"poison" {
+                        let _ = answer.send(key.sign(&message));
+                    }
+                }
+            });
+            Self { hotkey, requests }
+        }
+    }
+
+    #[async_trait]
+    impl Signer for Remote {
+        fn hotkey(&self) -> Hotkey {
+            self.hotkey
+        }
+        async fn sign(&self, message: &[u8]) -> Result<[u8; 64], KeyError> {
+            let gone = |reason: &str| KeyError::Remote { hotkey: self.hotkey, reason: reason.to_owned() };
+            let (answer, signature) = oneshot::channel();
+            let sent = self.requests.send((message.to_vec(), answer)).await;
+            sent.map_err(|_| gone("it is not running"))?;
+            signature.await.map_err(|_| gone("it refused to sign"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_lives_elsewhere_signs_like_one_that_lives_here() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let remote: Arc<dyn Signer> = Arc::new(Remote::serving(alice.hotkey(), alice.clone()));
+        let signature = sign_checked(&remote, b"message").await.unwrap();
+        assert!(verify(&alice.hotkey(), b"message", &signature));
+        assert!(matches!(sign_checked(&remote, b"poison").await, Err(KeyError::Remote { .. })));
+        assert!(sign_checked(&remote, b"message").await.is_ok(), "after a refusal");
+    }
+
+    #[tokio::test]
+    async fn a_signer_with_another_key_is_not_believed() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let remote = Remote::serving(alice.hotkey(), Keypair::from_uri("//Mallory").unwrap());
+        let error = sign_checked(&remote, b"message").await.unwrap_err();
+        assert!(matches!(error, KeyError::Signature(hotkey) if hotkey == alice.hotkey()), "{error}");
     }
 }

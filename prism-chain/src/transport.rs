@@ -1,7 +1,8 @@
 //! One websocket at a time, with a deadline on every call, and a new one when it breaks.
 //!
 //! subxt talks through this: it sees an RPC client that doesn't break. A call that only reads is asked again on a new
-//! connection; a call that submits is handed over once, and what became of it is for the chain to show.
+//! connection, to the next endpoint; a call that submits is handed over once, and what became of it is for the chain to
+//! show.
 use crate::error::ChainError;
 use futures::{StreamExt as _, TryStreamExt as _};
 use jsonrpsee::{
@@ -26,23 +27,30 @@ const BACKOFF: Duration = Duration::from_millis(200);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(5);
 /// Buffer of one subscription, messages.
 const SUBSCRIPTION_BUFFER: usize = 1024;
+/// What a node says that counts its callers' calls (`sc-rpc-server`, middleware/rate_limit.rs).
+pub(crate) const RATE_LIMITED: i32 = -32999;
+/// Longest answer, bytes. The longest honest one is metadata: 0.7 MB in hexadecimal digits.
+const LONGEST_ANSWER: u32 = 16 << 20;
 
 /// How to reach the chain.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ChainConfig {
-    /// Websocket addresses, tried in order and from the next one after a failure.
+    /// Websocket addresses, tried in order. Whatever fails, the next connection is to the next one.
     pub endpoints: Vec<String>,
     /// The genesis hash that an endpoint must show. Without it, the first endpoint's is the one.
     pub genesis: Option<[u8; 32]>,
     /// Deadline of one connection attempt, TLS and handshake included.
     pub connect: Duration,
-    /// Deadline of one call, reconnecting included.
+    /// Deadline of one call, reconnecting included. A connection that leaves a call unanswered for a third of it is given
+    /// up.
     pub response: Duration,
-    /// How many connections one reading call may use up.
+    /// How many connections one call may use up; at least one to each endpoint.
     pub attempts: u32,
-    /// Pause between websocket pings.
+    /// Pause between websocket pings. After two without an answer the connection is given up.
     pub ping: Duration,
+    /// How long the best block may stay the same before the next endpoint is asked, where there is one.
+    pub stall: Duration,
 }
 
 impl ChainConfig {
@@ -55,6 +63,7 @@ impl ChainConfig {
             response: Duration::from_secs(60),
             attempts: 4,
             ping: Duration::from_secs(20),
+            stall: Duration::from_secs(180),
         }
     }
 
@@ -85,16 +94,29 @@ impl ChainConfig {
 pub(crate) struct Transport {
     config: ChainConfig,
     endpoints: Vec<(String, Url)>,
-    line: Mutex<Line>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug)]
-struct Line {
-    client: Option<Arc<Client>>,
-    /// Index of the endpoint in use, or to be tried next.
-    endpoint: usize,
+struct State {
+    line: Option<Line>,
+    /// Index of the endpoint to be tried next.
+    next: usize,
     /// The chain, once known.
     genesis: Option<[u8; 32]>,
+}
+
+/// A live connection. Its task in the background owns the socket, and ends with the last clone.
+#[derive(Debug, Clone)]
+struct Line {
+    client: Arc<Client>,
+    endpoint: usize,
+    url: Arc<str>,
+}
+
+/// Whether a method has effects, so that asking twice isn't the same as asking once.
+fn submits(method: &str) -> bool {
+    method.starts_with("author_") || method.starts_with("transaction")
 }
 
 impl Transport {
@@ -103,39 +125,36 @@ impl Transport {
         if endpoints.is_empty() {
             return Err(ChainError::NoEndpoint);
         }
-        let line = Mutex::new(Line { client: None, endpoint: 0, genesis: config.genesis });
-        Ok(Self { config, endpoints, line })
+        let state = Mutex::new(State { line: None, next: 0, genesis: config.genesis });
+        Ok(Self { config, endpoints, state })
     }
 
     /// The genesis hash of the connected chain; connects when there is no connection yet.
     pub(crate) async fn genesis(&self) -> Result<[u8; 32], ChainError> {
         let fetch = || async {
             self.connected().await?;
-            self.line.lock().await.genesis.ok_or(ChainError::NoEndpoint)
+            self.state.lock().await.genesis.ok_or(ChainError::NoEndpoint)
         };
         timeout(self.config.response, self.patiently(fetch)).await.unwrap_or_else(|_| self.late("chain_getBlockHash"))
     }
 
     async fn request(&self, method: &str, params: Option<Box<RawValue>>) -> Result<Box<RawValue>, ChainError> {
-        let ask = || async {
-            let (client, url) = self.connected().await?;
-            match client.request::<Box<RawValue>, _>(method, Params(params.clone())).await {
-                Ok(answer) => Ok(answer),
-                Err(error) => Err(self.failed(&client, url, method, error).await),
+        let work = async {
+            if submits(method) {
+                // Nothing is sent before there is a connection; after that, once.
+                let line = self.patiently(|| self.connected()).await?;
+                self.ask(line, method, params.clone()).await
+            } else {
+                self.patiently(|| async { self.ask(self.connected().await?, method, params.clone()).await }).await
             }
         };
-        let answer = if method.starts_with("author_") {
-            timeout(self.config.response, ask()).await
-        } else {
-            timeout(self.config.response, self.patiently(ask)).await
-        };
-        match answer {
-            Ok(answer) => answer,
-            Err(_) => {
-                // A socket that doesn't answer may never do so again.
-                self.line.lock().await.client = None;
-                self.late(method)
-            }
+        timeout(self.config.response, work).await.unwrap_or_else(|_| self.late(method))
+    }
+
+    async fn ask(&self, line: Line, method: &str, params: Option<Box<RawValue>>) -> Result<Box<RawValue>, ChainError> {
+        match line.client.request::<Box<RawValue>, _>(method, Params(params)).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(self.failed(&line, method, error).await),
         }
     }
 
@@ -146,11 +165,11 @@ impl Transport {
         end: &str,
     ) -> Result<RawRpcSubscription, ChainError> {
         let ask = async {
-            let (client, url) = self.connected().await?;
-            let stream = client.subscribe::<Box<RawValue>, _>(method, Params(params), end).await;
+            let line = self.patiently(|| self.connected()).await?;
+            let stream = line.client.subscribe::<Box<RawValue>, _>(method, Params(params), end).await;
             let stream = match stream {
                 Ok(stream) => stream,
-                Err(error) => return Err(self.failed(&client, url, method, error).await),
+                Err(error) => return Err(self.failed(&line, method, error).await),
             };
             let id = match stream.kind() {
                 SubscriptionKind::Subscription(SubscriptionId::Str(id)) => Some(id.clone().into_owned()),
@@ -160,7 +179,7 @@ impl Transport {
             // A subscription ends with its client, which therefore has to live as long.
             let stream = stream
                 .map(move |item| {
-                    let _alive = &client;
+                    let _alive = &line;
                     item
                 })
                 .boxed();
@@ -173,26 +192,46 @@ impl Transport {
         Err(ChainError::Deadline { call: method.to_owned(), after: self.config.response })
     }
 
-    /// Repeats what a broken connection spoiled.
+    /// Gives up the connection: the next call goes to the next endpoint. Does nothing where there is only one.
+    pub(crate) async fn rotate(&self) {
+        if self.endpoints.len() < 2 {
+            return;
+        }
+        let mut state = self.state.lock().await;
+        if let Some(line) = state.line.take() {
+            state.next = line.endpoint + 1;
+        }
+    }
+
+    /// How long the best block may stay the same.
+    pub(crate) fn stall(&self) -> Duration {
+        self.config.stall
+    }
+
+    /// Repeats what a connection spoiled.
     async fn patiently<T, F: Future<Output = Result<T, ChainError>>>(
         &self,
         attempt: impl Fn() -> F,
     ) -> Result<T, ChainError> {
         let mut pause = BACKOFF;
-        let mut left = self.config.attempts.max(1);
+        let mut left = usize::try_from(self.config.attempts).unwrap_or(usize::MAX).max(self.endpoints.len());
         loop {
             left -= 1;
-            match attempt().await {
-                Err(ChainError::Connect { url, reason }) if left > 0 => {
-                    tracing::warn!(url, reason, "chain endpoint not reachable, trying again");
-                }
-                Err(ChainError::Broken { url, call, reason }) if left > 0 => {
-                    tracing::warn!(url, call, reason, "chain connection broke, trying again");
-                }
-                Err(ChainError::WrongChain { url, .. }) if left > 0 && self.endpoints.len() > 1 => {
-                    tracing::error!(url, "chain endpoint is on another chain, trying the next one");
-                }
+            let error = match attempt().await {
+                Err(error) if left > 0 => error,
                 answer => return answer,
+            };
+            match &error {
+                ChainError::Connect { .. }
+                | ChainError::Broken { .. }
+                | ChainError::Deadline { .. }
+                | ChainError::Node { code: RATE_LIMITED, .. } => {
+                    tracing::warn!(%error, "trying the chain again");
+                }
+                ChainError::WrongChain { .. } if self.endpoints.len() > 1 => {
+                    tracing::error!(%error, "trying the next chain endpoint");
+                }
+                _ => return Err(error),
             }
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_BACKOFF);
@@ -200,35 +239,45 @@ impl Transport {
     }
 
     /// What an error means, and that the connection is gone if it is.
-    async fn failed(&self, client: &Arc<Client>, url: &str, method: &str, error: WsError) -> ChainError {
-        match error {
-            WsError::Call(error) => ChainError::Node {
+    async fn failed(&self, line: &Line, method: &str, error: WsError) -> ChainError {
+        if let WsError::Call(error) = error {
+            return ChainError::Node {
                 call: method.to_owned(),
                 code: error.code(),
                 message: error.message().to_owned(),
                 data: error.data().and_then(|data| serde_json::from_str(data.get()).ok()),
-            },
+            };
+        }
+        let mut state = self.state.lock().await;
+        if state.line.as_ref().is_some_and(|current| Arc::ptr_eq(&current.client, &line.client)) {
+            state.line = None;
+            state.next = line.endpoint + 1;
+        }
+        match error {
+            WsError::RequestTimeout => ChainError::Deadline { call: method.to_owned(), after: self.patience() },
             error => {
-                let mut line = self.line.lock().await;
-                if line.client.as_ref().is_some_and(|current| Arc::ptr_eq(current, client)) {
-                    line.client = None;
-                }
-                ChainError::Broken { url: url.to_owned(), call: method.to_owned(), reason: error.to_string() }
+                ChainError::Broken { url: line.url.to_string(), call: method.to_owned(), reason: error.to_string() }
             }
         }
     }
 
+    /// How long one connection may leave a call unanswered.
+    fn patience(&self) -> Duration {
+        self.config.response / 3
+    }
+
     /// The live connection, or a new one to the endpoint whose turn it is.
-    async fn connected(&self) -> Result<(Arc<Client>, &str), ChainError> {
-        let mut line = self.line.lock().await;
-        let index = line.endpoint % self.endpoints.len();
-        let Some((name, url)) = self.endpoints.get(index) else { return Err(ChainError::NoEndpoint) };
-        if let Some(client) = line.client.as_ref().filter(|client| client.is_connected()) {
-            return Ok((Arc::clone(client), name));
+    async fn connected(&self) -> Result<Line, ChainError> {
+        let mut state = self.state.lock().await;
+        match state.line.take() {
+            Some(line) if line.client.is_connected() => return Ok(state.line.insert(line).clone()),
+            Some(line) => state.next = line.endpoint + 1,
+            None => {}
         }
-        line.client = None;
+        let endpoint = state.next % self.endpoints.len();
+        let Some((name, url)) = self.endpoints.get(endpoint) else { return Err(ChainError::NoEndpoint) };
         // Whatever goes wrong from here on, the next attempt goes to the next endpoint.
-        line.endpoint = (index + 1) % self.endpoints.len();
+        state.next = endpoint + 1;
         let connect = |reason: String| ChainError::Connect { url: name.clone(), reason };
         let opening = self.open(url.clone());
         let client = timeout(self.config.connect, opening)
@@ -239,7 +288,7 @@ impl Transport {
             .await
             .map_err(|_| connect(format!("no genesis hash within {:?}", self.config.connect)))?
             .map_err(connect)?;
-        let expected = *line.genesis.get_or_insert(found);
+        let expected = *state.genesis.get_or_insert(found);
         if found != expected {
             return Err(ChainError::WrongChain {
                 url: name.clone(),
@@ -247,16 +296,15 @@ impl Transport {
                 expected: format!("0x{}", hex::encode(expected)),
             });
         }
-        let client = Arc::new(client);
-        line.client = Some(Arc::clone(&client));
-        line.endpoint = index;
         tracing::debug!(url = name, "connected to chain");
-        Ok((client, name))
+        let line = Line { client: Arc::new(client), endpoint, url: name.as_str().into() };
+        Ok(state.line.insert(line).clone())
     }
 
     async fn open(&self, url: Url) -> Result<Client, String> {
         let (sender, receiver) = WsTransportClientBuilder::default()
             .connection_timeout(self.config.connect)
+            .max_response_size(LONGEST_ANSWER)
             .build(url)
             .await
             .map_err(|error| error.to_string())?;
@@ -264,7 +312,7 @@ impl Transport {
             .ping_interval(self.config.ping)
             .inactive_limit(self.config.ping * 2);
         Ok(Client::builder()
-            .request_timeout(self.config.response)
+            .request_timeout(self.patience())
             .max_buffer_capacity_per_subscription(SUBSCRIPTION_BUFFER)
             .enable_ws_ping(ping)
             .build_with_tokio(sender, receiver))
@@ -276,7 +324,7 @@ fn parse(url: &str) -> Result<(String, Url), ChainError> {
     let parsed = Url::parse(url).map_err(|error| wrong(error.to_string()))?;
     match parsed.scheme() {
         "ws" | "wss" => Ok((shown(&parsed), parsed)),
-        other => Err(wrong(format!("scheme is {other}"))),
+        other => Err(ChainError::Endpoint { url: shown(&parsed), reason: format!("scheme is {other}") }),
     }
 }
 

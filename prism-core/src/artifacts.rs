@@ -19,12 +19,20 @@ use std::{
 /// 4. Keeping the same bytes again is no error and gives the same digest.
 /// 5. Bytes that no longer fit their digest are `Corrupt`, at `open` or at the latest at the end of reading
 ///    ([`InvalidData`](std::io::ErrorKind::InvalidData)), never handed out silently.
+/// 6. What was forgotten is opened whole or as if it had never been kept, and can be kept again; nothing else is touched.
+///    Forgetting what isn't there is no error.
 #[async_trait]
 pub trait Artifacts: Debug + Send + Sync + 'static {
     /// Opens what is kept under a digest.
     async fn open(&self, digest: Digest) -> Result<Box<dyn ByteSource>>;
     /// Keeps bytes and says under which digest.
     async fn keep(&self, bytes: &mut dyn ByteSource, limit: u64) -> Result<Digest>;
+    /// Is told that nobody asks for these bytes again: of checkpoints there would soon be more than a disk holds. The
+    /// default keeps them.
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        let _ = digest;
+        Ok(())
+    }
 }
 
 /// Conveniences over [`Artifacts`]; implementers have nothing to write.
@@ -76,6 +84,11 @@ impl Artifacts for MemoryArtifacts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, bytes.into());
         Ok(digest)
     }
+
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest);
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -86,6 +99,9 @@ impl<T: Artifacts + ?Sized> Artifacts for Arc<T> {
     async fn keep(&self, bytes: &mut dyn ByteSource, limit: u64) -> Result<Digest> {
         (**self).keep(bytes, limit).await
     }
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        (**self).forget(digest).await
+    }
 }
 
 #[async_trait]
@@ -95,5 +111,8 @@ impl<T: Artifacts + ?Sized> Artifacts for Box<T> {
     }
     async fn keep(&self, bytes: &mut dyn ByteSource, limit: u64) -> Result<Digest> {
         (**self).keep(bytes, limit).await
+    }
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        (**self).forget(digest).await
     }
 }

@@ -168,9 +168,10 @@ pub struct Evidence {
     pub engine: String,
     /// What it ran on.
     pub device: String,
-    /// How often it was resumed.
+    /// How often it was resumed. Rows after the first resume, whose step is the counter `own_rows_from`, are this run's
+    /// own: against another run's they are paired with nothing, and a title needs a run that was not resumed.
     pub resumed: u32,
-    /// Work of the whole run. Not part of what two runs must agree on: see [`Evidence::without_clock`].
+    /// Work of the whole run, over all attempts that it is made of. Not part of what two runs must agree on: see [`Evidence::without_clock`].
     pub work: Work,
 }
 

@@ -30,6 +30,33 @@ pub struct Component {
     /// The files that belong to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<String>,
+    /// How an architecture in Python is measured; by claims where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measuring: Option<Measuring>,
+}
+
+/// How a model's predictions are measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", rename_all = "snake_case")]
+pub enum Measuring {
+    /// It claims every position; audits correct the claims.
+    #[default]
+    Claims,
+    /// It has no causal answer for a whole row (prefix and diffusion models): fresh players predict one position of
+    /// each row from the beginning alone. One position a row is all that is measured, and what that costs is work.
+    Prefixes,
+}
+
+impl TryFrom<String> for Measuring {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "claims" => Ok(Self::Claims),
+            "prefixes" => Ok(Self::Prefixes),
+            _ => Err(format!("`measuring` is {text:?}, known are `claims` and `prefixes`")),
+        }
+    }
 }
 
 /// A manifest that parses and still makes no sense.
@@ -60,6 +87,9 @@ pub enum ManifestError {
         /// What stands there.
         path: String,
     },
+    /// Only an architecture says how it is measured.
+    #[error("`training.measuring` is not a key: how a model is measured is said in `architecture.measuring`")]
+    Measuring,
 }
 
 impl Manifest {
@@ -88,6 +118,9 @@ impl Manifest {
         }
         if let Some(section) = forbids.into_iter().find(|s| present(s)) {
             return Err(ManifestError::Forbidden { kind, section });
+        }
+        if self.training.as_ref().is_some_and(|training| training.measuring.is_some()) {
+            return Err(ManifestError::Measuring);
         }
         let fields = [
             ("architecture.entrypoint", "architecture.files", &self.architecture),
@@ -124,7 +157,7 @@ mod tests {
     use super::*;
 
     fn component(entrypoint: &str) -> Option<Component> {
-        Some(Component { entrypoint: entrypoint.into(), files: vec![] })
+        Some(Component { entrypoint: entrypoint.into(), files: vec![], measuring: None })
     }
 
     #[test]
@@ -142,6 +175,25 @@ mod tests {
         manifest.architecture = component("model.graph.yaml");
         let forbidden = ManifestError::Forbidden { kind: "training_for_arch", section: "architecture" };
         assert_eq!(manifest.check(), Err(forbidden));
+    }
+
+    #[test]
+    fn only_an_architecture_says_how_it_is_measured() {
+        let prefixes = || Some(Component { measuring: Some(Measuring::Prefixes), ..component("model.py").unwrap() });
+        let mut manifest = Manifest {
+            kind: SubmissionKind::Full,
+            architecture_id: None,
+            architecture: prefixes(),
+            training: component("train.py"),
+        };
+        assert_eq!(manifest.check(), Ok(()));
+        let text = serde_json::to_string(&manifest.architecture).unwrap();
+        assert_eq!(text, r#"{"entrypoint":"model.py","measuring":"prefixes"}"#);
+        assert_eq!(serde_json::from_str::<Component>(&text).ok(), prefixes());
+        let error = serde_json::from_str::<Component>(&text.replace("prefixes", "later")).unwrap_err().to_string();
+        assert!(error.contains("`measuring` is \"later\", known are"), "{error}");
+        manifest.training = prefixes();
+        assert_eq!(manifest.check(), Err(ManifestError::Measuring));
     }
 
     #[test]

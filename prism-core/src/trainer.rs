@@ -11,7 +11,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 /// What a trainer is and can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,8 +54,13 @@ pub struct Surroundings {
     pub cancel: Cancel,
     /// Which attempt this is, from 1.
     pub attempt: u32,
-    /// The checkpoint to go on from.
+    /// The checkpoint to go on from, as an earlier attempt's trainer told [`Checkpoints`]. Only after a failure of the
+    /// machine: what the subject did itself is final.
     pub resume: Option<Digest>,
+    /// Who is told of checkpoints; without anybody there are none, and every attempt starts anew.
+    pub checkpoints: Option<Arc<dyn Checkpoints>>,
+    /// The least wall clock between two checkpoints, and before the first.
+    pub checkpoint_every: Duration,
     /// Root of the secret draws of audits: which positions, which decoys. `None`, as in production, for randomness of
     /// the operating system: no seed that a miner could ever learn.
     pub secret: Option<Seed>,
@@ -71,6 +76,8 @@ impl Surroundings {
             cancel: Cancel::new(),
             attempt: 1,
             resume: None,
+            checkpoints: None,
+            checkpoint_every: Duration::ZERO,
             secret: None,
         }
     }
@@ -79,6 +86,20 @@ impl Surroundings {
     #[must_use]
     pub fn observed_by(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// The same, with checkpoints at measuring points, this far apart at least.
+    #[must_use]
+    pub fn with_checkpoints(mut self, checkpoints: Arc<dyn Checkpoints>, every: Duration) -> Self {
+        (self.checkpoints, self.checkpoint_every) = (Some(checkpoints), every);
+        self
+    }
+
+    /// The same as a later attempt, which goes on from a checkpoint if there is one.
+    #[must_use]
+    pub fn in_attempt(mut self, attempt: u32, resume: Option<Digest>) -> Self {
+        (self.attempt, self.resume) = (attempt, resume);
         self
     }
 
@@ -95,6 +116,15 @@ impl Surroundings {
         self.cancel = cancel;
         self
     }
+}
+
+/// Keeps word of how far a run has come, so that another attempt at it can go on from there. The bytes are among the
+/// artifacts.
+#[async_trait]
+pub trait Checkpoints: Debug + Send + Sync + 'static {
+    /// A run's newest checkpoint; once this returns, it is what the next attempt is given, and the one before may be
+    /// forgotten.
+    async fn newest(&self, checkpoint: Digest) -> Result<()>;
 }
 
 /// Carries out one training task within a budget and returns evidence.

@@ -1,8 +1,9 @@
 //! The one cut below [`Trainer`](prism_core::Trainer): native graph, Python guest and scripted cheat all play the same
 //! game, and one host loop deals the rows, audits the claims, does the arithmetic and writes the evidence.
 use async_trait::async_trait;
-use prism_core::{Digest, Finite, Result, evidence::Work};
-use std::{collections::BTreeMap, fmt::Debug};
+pub use prism_core::manifest::Measuring;
+use prism_core::{Artifacts, Digest, Finite, Result, evidence::Work};
+use std::{collections::BTreeMap, fmt::Debug, time::Duration};
 
 /// Rows of tokens, row-major. A row of `columns` tokens has `columns - 1` predicted positions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,21 +54,10 @@ pub struct Snapshot {
     pub bytes: u64,
 }
 
-/// How a player's predictions are measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Measuring {
-    /// It claims every position; audits correct the claims.
-    #[default]
-    Claims,
-    /// It has no causal answer for a whole row (prefix and diffusion models): fresh players predict one position of
-    /// each row from the beginning alone. One position a row is all that is measured, and what that costs is work.
-    Prefixes,
-}
-
 /// A model that learns and predicts.
 ///
 /// 1. `claim` and `logits_at` are pure functions of (state, rows).
-/// 2. `snapshot` precedes the rows that it will be audited on.
+/// 2. `snapshot` and `save` precede the rows that come next: nothing of them can be in it.
 /// 3. `auditor` starts a player that never ran before, from the snapshot and nothing else.
 /// 4. While frozen, nothing of the player runs.
 #[async_trait]
@@ -78,6 +68,10 @@ pub trait Player: Debug + Send {
     fn measuring(&self) -> Measuring {
         Measuring::Claims
     }
+    /// How long it took to build: part of the run's wall clock.
+    fn built_in(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Predicts rows that it has not trained on.
     async fn claim(&mut self, rows: &Rows) -> Result<Claims>;
     /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation. At position `p` the
@@ -87,6 +81,11 @@ pub trait Player: Debug + Send {
     async fn train(&mut self, batch: &Rows) -> Result<StepReport>;
     /// Takes the state that prediction needs.
     async fn snapshot(&mut self) -> Result<Snapshot>;
+    /// Keeps all that training goes on from, for another player to take it up; `None` where a retry starts anew.
+    async fn save(&mut self, artifacts: &dyn Artifacts) -> Result<Option<Snapshot>> {
+        let _ = artifacts;
+        Ok(None)
+    }
     /// A fresh player from a snapshot; `None` when this one is trusted.
     async fn auditor(&self, snapshot: Snapshot) -> Result<Option<Box<dyn Player>>>;
     /// Stops everything of it.

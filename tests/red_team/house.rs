@@ -16,6 +16,7 @@ use prism_eval::{
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
     plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
+    player::Measuring,
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     score::{PrismScorer, tuned_reference},
 };
@@ -116,7 +117,7 @@ pub(crate) fn archive(name: &str) -> Vec<u8> {
 
 fn part(name: &str) -> GuestPart {
     let entrypoint = if name == "honest" { "honest.py" } else { "attack.py" };
-    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name) }
+    GuestPart { entrypoint: entrypoint.to_owned(), files: files(name), measuring: Measuring::Claims }
 }
 
 impl House {

@@ -94,7 +94,7 @@ pub(crate) const ATTACKS: &[Attack] = &[
     core("smuggled_weights", "smuggled weights", Whole, Rejected("bundle.mass")),
     // A prior of the full cap helps most at first: the official window begins 500 caps of tokens later.
     attack("knows_the_text", "smuggled n-grams, alphabet deciphered", Whole, Open(1.5)),
-    attack("reads_data_early", "reading data before its time", Training, NotAbove),
+    attack("reads_data_early", "reading data before its time", Training, FailsOrNotAbove(Resource)),
     attack("reads_the_channel", "reading data before its time", Training, ALARM),
     core("takes_inner_steps", "hidden extra training: inner steps", Training, NotAbove),
     attack("replays", "hidden extra training: replay", Training, NotAbove),

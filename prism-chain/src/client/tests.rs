@@ -3,21 +3,27 @@ use super::*;
 use crate::{
     devnet::{Devnet, DevnetConfig, GenesisNeuron, SubnetConfig},
     epoch::EpochClock,
+    rejection::Rejection,
     signer::Keypair,
     view::SubtensorView,
 };
 use async_trait::async_trait;
-use jsonrpsee::server::{RpcModule, Server};
+use jsonrpsee::server::{RpcModule, Server, ServerConfig};
 use prism_core::{
     ChainView, Error, Hotkey, Kind, Netuid, Uid,
     testing::chain_view::{self, ChainViewDriver},
 };
-use std::time::Instant;
+use std::{
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
 use tokio::{
     io::{AsyncWriteExt as _, copy_bidirectional},
     net::{TcpListener, TcpStream},
     sync::watch,
 };
+
+mod faults;
 
 const NETUID: Netuid = Netuid(1);
 
@@ -31,13 +37,17 @@ fn quick(url: &str) -> ChainConfig {
 }
 
 async fn devnet() -> Devnet {
+    devnet_of(|_| {}).await
+}
+
+async fn devnet_of(change: impl FnOnce(&mut DevnetConfig)) -> Devnet {
     let neuron = |name: &str, stake, permit| GenesisNeuron {
         hotkey: key(name).hotkey(),
         coldkey: key("coldkey").hotkey().0,
         stake,
         permit,
     };
-    let config = DevnetConfig {
+    let mut config = DevnetConfig {
         endowments: vec![(key("coldkey").hotkey().0, 10_000_000_000)],
         subnets: vec![SubnetConfig {
             neurons: vec![neuron("v", 700, true), neuron("m", 0, false)],
@@ -47,6 +57,7 @@ async fn devnet() -> Devnet {
         }],
         ..DevnetConfig::default()
     };
+    change(&mut config);
     let devnet = Devnet::start(config).await.unwrap();
     devnet.produce_blocks(5).await;
     devnet
@@ -78,7 +89,7 @@ async fn a_metagraph_and_its_rules_are_read_at_one_block() {
     assert_eq!(before.members.len(), 2);
     let rules = client.hyperparameters(NETUID, None).await.unwrap();
     assert_eq!((rules.tempo, rules.weights_rate_limit, rules.neurons, rules.burn), (20, 100, 42, 5_000_000));
-    assert!(!rules.commit_reveal);
+    assert_eq!((rules.commit_reveal, rules.reveal_period, rules.commit_reveal_version), (false, 1, Some(4)));
     let EpochClock::Stateful(schedule) = client.epochs(NETUID, None).await.unwrap() else { panic!("closed form") };
     assert_eq!((schedule.tempo, schedule.last_epoch_block, schedule.next_epoch_block()), (20, 0, Some(Block(20))));
     assert_eq!(client.block_time().await.unwrap(), Duration::from_secs(12));
@@ -112,7 +123,8 @@ async fn a_hotkey_registers_and_the_coldkey_pays() {
     };
     let error = tokio::select! { uid = again => uid.unwrap_err(), () = blocks => unreachable!() };
     let ChainError::Dispatch { error: name, .. } = &error else { panic!("{error}") };
-    assert_eq!(name, "SubtensorModule.HotKeyAlreadyRegisteredInSubNet");
+    assert_eq!(name.name(), "SubtensorModule.HotKeyAlreadyRegisteredInSubNet");
+    assert_eq!(name.advice(), Some("nothing: the hotkey is registered"));
     assert_eq!(Error::from(error).kind(), Kind::Refused);
 }
 
@@ -391,4 +403,128 @@ async fn subxt_s_own_client_works_over_the_same_connection() {
     let client = ChainClient::connect(quick(devnet.url())).await.unwrap();
     let online = client.subxt().await.unwrap();
     assert_eq!(online.at_current_block().await.unwrap().block_number(), 3);
+}
+
+/// A server that knows which chain it is on, and answers everything else in the given way.
+async fn server(genesis: [u8; 32], rest: Manner) -> (String, jsonrpsee::server::ServerHandle, Arc<AtomicU32>) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let large = ServerConfig::builder().max_response_body_size(64 << 20).build();
+    let server = Server::builder().set_config(large).build("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let mut module = RpcModule::new(Arc::clone(&asked));
+    let hash = format!("0x{}", hex::encode(genesis));
+    module.register_method("chain_getBlockHash", move |_, _, _| hash.clone()).unwrap();
+    for method in ["chain_getHeader", "chain_getFinalizedHead", "state_call", "author_submitExtrinsic"] {
+        module
+            .register_async_method(method, move |_, asked, _| async move {
+                asked.fetch_add(1, Ordering::SeqCst);
+                match rest {
+                    Manner::Deaf => std::future::pending().await,
+                    Manner::Endless => "a".repeat(20 << 20),
+                }
+            })
+            .unwrap();
+    }
+    (url, server.start(module), asked)
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Manner {
+    /// Takes calls and never answers.
+    Deaf,
+    /// Answers with more than is taken.
+    Endless,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_one_endpoint_spoils_is_answered_by_the_next() {
+    let devnet = devnet().await;
+    let genesis = devnet.block_hash(0).unwrap();
+    for manner in [Manner::Deaf, Manner::Endless] {
+        let (url, _server, asked) = server(genesis, manner).await;
+        let client = ChainClient::connect(quick(&url).fallbacks([devnet.url().to_owned()])).await.unwrap();
+        assert_eq!(client.best().await.unwrap().number, 5, "{manner:?}");
+        assert_eq!(client.metagraph(NETUID, None).await.unwrap().members.len(), 2);
+        assert_eq!(asked.load(Ordering::SeqCst), 1, "{manner:?}");
+
+        let alone = ChainClient::connect(quick(&url)).await.unwrap();
+        let error = alone.best().await.unwrap_err();
+        assert!(
+            matches!(&error, ChainError::Deadline { call, .. } | ChainError::Broken { call, .. } if call == "chain_getHeader"),
+            "{manner:?}: {error}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_is_handed_over_once_whatever_becomes_of_it() {
+    let devnet = devnet().await;
+    let (url, _server, asked) = server(devnet.block_hash(0).unwrap(), Manner::Deaf).await;
+    let client = ChainClient::connect(quick(&url).fallbacks([devnet.url().to_owned()])).await.unwrap();
+    let error = client.send(&[4, 0]).await.unwrap_err();
+    assert!(matches!(&error, ChainError::Deadline { call, .. } if call == "author_submitExtrinsic"), "{error}");
+    assert_eq!(asked.load(Ordering::SeqCst), 1);
+    // The next one goes to the next endpoint.
+    let error = client.send(&[4, 0]).await.unwrap_err();
+    assert!(matches!(&error, ChainError::Rejected(Rejection::Other { .. })), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_whose_chain_stands_still_is_left_for_the_next() {
+    // Two nodes of one chain: the same genesis, and one of them behind.
+    let (stuck, ahead) = (devnet().await, devnet().await);
+    ahead.produce_blocks(4).await;
+    let config = ChainConfig { stall: Duration::from_millis(1), ..quick(stuck.url()) };
+    let client = ChainClient::connect(config.fallbacks([ahead.url().to_owned()])).await.unwrap();
+    let mut seen = client.best().await.unwrap().number;
+    assert_eq!(seen, 5);
+    for _ in 0..50 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        seen = seen.max(client.best().await.unwrap().number);
+    }
+    assert_eq!(seen, 9);
+    // With one endpoint there is nothing to be gained.
+    let config = ChainConfig { stall: Duration::from_millis(1), ..quick(stuck.url()) };
+    let alone = ChainClient::connect(config).await.unwrap();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        assert_eq!(alone.best().await.unwrap().number, 5);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_one_account_go_one_after_the_other_and_all_of_them_land() {
+    let devnet = devnet().await;
+    let client = ChainClient::connect(ChainConfig::new(devnet.url())).await.unwrap();
+    let coldkey = key("coldkey");
+    let hotkeys = [Hotkey([1; 32]), Hotkey([2; 32]), Hotkey([3; 32])];
+    let all = futures::future::join_all(hotkeys.map(|hotkey| client.burned_register(&coldkey, NETUID, hotkey)));
+    // Another program with the same key takes the first nonce away.
+    let thief = ChainClient::connect(ChainConfig::new(devnet.url())).await.unwrap();
+    let theft = thief.burned_register(&coldkey, NETUID, Hotkey([4; 32]));
+    let blocks = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            devnet.produce_blocks(1).await;
+        }
+    };
+    let work = async { tokio::join!(all, theft) };
+    let (ours, theirs) = tokio::select! { all = work => all, () = blocks => unreachable!() };
+    let mut uids: Vec<u16> = ours.into_iter().map(|uid| uid.unwrap().0).chain([theirs.unwrap().0]).collect();
+    uids.sort_unstable();
+    assert_eq!(uids, [2, 3, 4, 5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subnet_that_is_not_there_has_no_metagraph() {
+    let devnet = devnet().await;
+    let client = ChainClient::connect(quick(devnet.url())).await.unwrap();
+    let error = client.metagraph(Netuid(77), None).await.unwrap_err();
+    assert_eq!(error.to_string(), "subnet 77 is not set");
+    let stored = client.at_best().await.unwrap().stored_metagraph(NETUID).await.unwrap();
+    let (v, m) = (&stored.members[0], &stored.members[1]);
+    assert_eq!((v.coldkey, v.alpha, v.tao, v.stake, v.registered), (key("coldkey").hotkey(), 700, 0, 700, Block(0)));
+    assert_eq!((m.incentive, m.emission, m.axon.as_ref()), (0, 0, None));
+    let error = client.fee(&[0; 4]).await.unwrap_err();
+    assert!(matches!(error, ChainError::Missing { .. } | ChainError::Node { .. }), "{error}");
 }

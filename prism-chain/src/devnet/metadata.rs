@@ -15,6 +15,7 @@ use scale_info::form::PortableForm;
 use scale_info::{MetaType, Path, PortableRegistry, Type, TypeDef, TypeDefVariant, TypeInfo, TypeParameter};
 
 use super::extrinsic::{Era, TransactionValidityError, ValidTransaction};
+use super::metagraph::SelectiveMetagraph;
 use super::pallets::{aura, balances, commitments, drand, subtensor, system, timestamp};
 use super::primitives::{AccountId32, H256, MultiAddress, MultiSignature, NetUid};
 use super::runtime::{RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion};
@@ -335,7 +336,13 @@ fn apis() -> Vec<RuntimeApiMetadata> {
         api("AccountNonceApi", vec![method::<u32>("account_nonce", vec![input::<AccountId32>("account")])]),
         api(
             "SubnetInfoRuntimeApi",
-            vec![method::<Option<u64>>("get_next_epoch_start_block", vec![input::<NetUid>("netuid")])],
+            vec![
+                method::<Option<u64>>("get_next_epoch_start_block", vec![input::<NetUid>("netuid")]),
+                method::<Option<SelectiveMetagraph>>(
+                    "get_selective_metagraph",
+                    vec![input::<NetUid>("netuid"), input::<Vec<u16>>("metagraph_indexes")],
+                ),
+            ],
         ),
     ]
 }

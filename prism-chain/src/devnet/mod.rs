@@ -37,6 +37,7 @@ mod genesis;
 mod ledger;
 mod line;
 mod metadata;
+mod metagraph;
 mod pallets;
 mod pool;
 mod primitives;
@@ -56,7 +57,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jsonrpsee::server::ServerHandle;
-use prism_core::{Hotkey, MechanismId, Netuid, Uid};
+use prism_core::{Epoch, Hotkey, MechanismId, Netuid, Uid};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -239,6 +240,17 @@ impl Devnet {
             genesis::set(execution.state, execution.block.saturating_sub(1), id, parameter);
         });
         Ok(())
+    }
+
+    /// The epoch that a subnet is in.
+    ///
+    /// # Errors
+    /// [`DevnetError::UnknownSubnet`].
+    pub fn epoch(&self, netuid: Netuid) -> Result<Epoch, DevnetError> {
+        let chain = lock(&self.chain);
+        let id = known(&chain, netuid)?;
+        let state = chain.state_at(chain.head().header.number).ok_or(DevnetError::UnknownSubnet(netuid.0))?;
+        Ok(Epoch(subtensor::epoch_at(&state, id, chain.head().header.number)))
     }
 
     /// The weights a neuron has set, as the chain stores them: `(uid, weight)`, the largest weight 65535.

@@ -1,6 +1,6 @@
 //! The chain's own basic types, with the names they have in its metadata (runtimes from spec 429 on).
 
-use codec::{Decode, Encode, MaxEncodedLen};
+use codec::{CompactAs, Decode, Encode, MaxEncodedLen};
 use scale_info::TypeInfo;
 use sp_core::ConstU32;
 pub(super) use sp_core::H256;
@@ -19,7 +19,8 @@ macro_rules! newtypes {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*
         #[derive(
-            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, MaxEncodedLen, TypeInfo,
+            Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, CompactAs, MaxEncodedLen,
+            TypeInfo,
         )]
         pub(super) struct $name(pub(super) $inner);
     )*};

@@ -4,6 +4,7 @@ use codec::{Decode, Encode};
 
 use super::chain::Chain;
 use super::metadata::OpaqueMetadata;
+use super::metagraph;
 use super::pallets::{subtensor, system};
 use super::primitives::{AccountId32, NetUid};
 
@@ -52,6 +53,10 @@ pub(super) fn call(chain: &Chain, method: &str, parameters: &[u8], at: u64) -> R
         "SubnetInfoRuntimeApi_get_next_epoch_start_block" => {
             let netuid = NetUid::decode(&mut input).map_err(bad_input)?;
             subtensor::next_epoch_start(&state, netuid).encode()
+        }
+        "SubnetInfoRuntimeApi_get_selective_metagraph" => {
+            let (netuid, fields) = <(NetUid, Vec<u16>)>::decode(&mut input).map_err(bad_input)?;
+            metagraph::selective(&state, at, netuid, &fields).encode()
         }
         _ => return Err(CallError::Unknown(method.to_owned())),
     };

@@ -478,6 +478,8 @@ async fn a_configuration_that_contradicts_itself_is_refused_by_name() {
 
 mod commit_reveal;
 mod commitments;
+mod faults;
+mod metadata;
 
 mod garbage {
     //! Requests that no honest client sends.

@@ -1,6 +1,7 @@
 //! `btauth/1`, the request scheme of the official SDK since version 11 (its `http_auth.py`), with stricter shapes: no
 //! repeated header, no leading zeros, strict hexadecimal, sr25519 only, and a receiver always named.
-use super::{RequestError, check_signature, shape};
+use super::{Proof, RequestError, shape};
+use crate::signer::{KeyError, Signer, sign_checked};
 use prism_core::{Digest, Hotkey};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -55,6 +56,29 @@ pub fn message(target: &Target<'_>, nonce: u64, sender: &Hotkey) -> String {
     format!("btauth/1\nsr25519\n{}\n{path}\n{body}\n{nonce}\n{sender}\n{receiver}", method.to_ascii_uppercase())
 }
 
+/// The headers of a request to `target`, signed at this moment.
+///
+/// # Errors
+/// Those of the signer.
+pub async fn sign(
+    signer: &dyn Signer,
+    target: &Target<'_>,
+    now: SystemTime,
+) -> Result<[(&'static str, String); 5], KeyError> {
+    let hotkey = signer.hotkey();
+    let nonce = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    // In range until the year 2554.
+    let nonce = u64::try_from(nonce).unwrap_or(u64::MAX);
+    let signature = sign_checked(signer, message(target, nonce, &hotkey).as_bytes()).await?;
+    Ok([
+        (HEADER_VERSION, "1".to_owned()),
+        (HEADER_HOTKEY, hotkey.ss58()),
+        (HEADER_NONCE, nonce.to_string()),
+        (HEADER_RECEIVER, target.receiver.ss58()),
+        (HEADER_SIGNATURE, format!("0x{}", hex::encode(signature))),
+    ])
+}
+
 impl Signed {
     /// From headers. `header` gives all values of a header, whatever case its name is written in.
     ///
@@ -77,15 +101,15 @@ impl Signed {
             hotkey: shape::hotkey(HEADER_HOTKEY, one(HEADER_HOTKEY)?)?,
             nonce: shape::decimal(HEADER_NONCE, one(HEADER_NONCE)?)?,
             receiver: shape::hotkey(HEADER_RECEIVER, one(HEADER_RECEIVER)?)?,
-            signature: shape::signature(HEADER_SIGNATURE, one(HEADER_SIGNATURE)?)?,
+            signature: shape::prefixed_signature(HEADER_SIGNATURE, one(HEADER_SIGNATURE)?)?,
         })
     }
 
-    /// Checks the receiver, freshness and the signature. The nonce is spent by the caller, after all else passed.
+    /// Checks the receiver and freshness; what is left to check is the proof.
     ///
     /// # Errors
-    /// `Receiver`, `Stale`, `Future`, `WeakKey`, `Signature`.
-    pub fn verify(&self, target: &Target<'_>, now: SystemTime) -> Result<(), RequestError> {
+    /// `Receiver`, `Stale`, `Future`.
+    pub fn proof(&self, target: &Target<'_>, now: SystemTime) -> Result<Proof, RequestError> {
         if self.receiver != target.receiver {
             return Err(RequestError::Receiver);
         }
@@ -97,7 +121,15 @@ impl Signed {
         if signed.saturating_sub(now) > MAX_SKEW {
             return Err(RequestError::Future { ahead: signed.saturating_sub(now).as_secs(), most: MAX_SKEW.as_secs() });
         }
-        check_signature(&self.hotkey, message(target, self.nonce, &self.hotkey).as_bytes(), &self.signature)
+        Ok(Proof::new(self.hotkey, message(target, self.nonce, &self.hotkey), self.signature))
+    }
+
+    /// Checks the receiver, freshness and the signature. The nonce is spent by the caller, after all else passed.
+    ///
+    /// # Errors
+    /// Those of [`Signed::proof`]; `WeakKey`, `Signature`.
+    pub fn verify(&self, target: &Target<'_>, now: SystemTime) -> Result<(), RequestError> {
+        self.proof(target, now)?.check()
     }
 
     /// When the nonce may be forgotten: after twice the whole window.
@@ -110,6 +142,7 @@ impl Signed {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::signer::Keypair;
 
     const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
     const BOB: &str = "5FHneW46xGXgs5mUiveU4sbTyGBzmstUspZC92UhjJM694ty";
@@ -154,6 +187,61 @@ mod tests {
         assert_eq!(official(BOB).verify(&target(), at(-2_000)), Ok(()));
         assert!(matches!(official(BOB).verify(&target(), at(10_001)), Err(RequestError::Stale { .. })));
         assert!(matches!(official(BOB).verify(&target(), at(-2_001)), Err(RequestError::Future { .. })));
+    }
+
+    #[tokio::test]
+    async fn what_is_signed_here_has_the_official_headers_and_verifies() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let headers = sign(&alice, &target(), at(0)).await.unwrap();
+        let read = |headers: &[(&'static str, String)]| {
+            Signed::from_headers(|name| headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.as_str()).collect())
+        };
+        let signed = read(&headers).unwrap();
+        assert_eq!((signed.nonce.to_string().as_str(), signed.verify(&target(), at(1))), (NONCE, Ok(())));
+        for index in 0..headers.len() {
+            let mut fewer = headers.to_vec();
+            let (name, _) = fewer.remove(index);
+            assert_eq!(read(&fewer), Err(RequestError::Missing(name)));
+            let twice: Vec<_> = headers.iter().chain([&headers[index]]).cloned().collect();
+            assert_eq!(read(&twice), Err(RequestError::Repeated(headers[index].0)));
+        }
+        let bare = headers[4].1.trim_start_matches("0x").to_owned();
+        for (index, bad) in
+            [(0, "2"), (1, &ALICE[..47]), (2, "01"), (2, "1.0"), (2, "18446744073709551616"), (4, &bare)]
+        {
+            let mut changed = headers.to_vec();
+            changed[index].1 = bad.to_owned();
+            assert!(read(&changed).is_err(), "{bad}");
+        }
+        for kind in ["ed25519", "SR25519", ""] {
+            let with: Vec<_> = headers.iter().cloned().chain([(HEADER_CRYPTO, kind.to_owned())]).collect();
+            assert!(matches!(read(&with), Err(RequestError::Shape { field: HEADER_CRYPTO, .. })), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_message_and_a_key_that_is_no_point_prove_nothing() {
+        let alice = Keypair::from_uri("//Alice").unwrap();
+        let nonce = NONCE.parse().unwrap();
+        let wrapped = format!("<Bytes>{}</Bytes>", message(&target(), nonce, &alice.hotkey()));
+        let signature = alice.sign(wrapped.as_bytes());
+        let signed = Signed { hotkey: alice.hotkey(), nonce, receiver: target().receiver, signature };
+        assert_eq!(signed.verify(&target(), at(0)), Err(RequestError::Signature));
+
+        let nobody = Signed { hotkey: Hotkey([0; 32]), ..signed.clone() };
+        assert_eq!(nobody.verify(&target(), at(0)), Err(RequestError::WeakKey));
+        // Encodings of small order on the curve below, and zero written as the field's modulus: none is a ristretto point.
+        let modulus = {
+            let mut bytes = [0xff; 32];
+            (bytes[0], bytes[31]) = (0xed, 0x7f);
+            bytes
+        };
+        let mut one = [0; 32];
+        one[0] = 1;
+        for key in [one, modulus, [0xff; 32]] {
+            let odd = Signed { hotkey: Hotkey(key), signature: [0; 64], ..signed.clone() };
+            assert_eq!(odd.verify(&target(), at(0)), Err(RequestError::Signature));
+        }
     }
 
     #[test]

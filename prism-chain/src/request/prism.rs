@@ -1,5 +1,5 @@
 //! The PRISM forms: one signed line.
-use super::{RequestError, check_signature, shape};
+use super::{Proof, RequestError, shape};
 use prism_core::{Digest, Hotkey};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -93,12 +93,11 @@ impl Signed {
         })
     }
 
-    /// Checks freshness, then the signature over the bytes with this digest. The nonce is spent by the caller, after all
-    /// else passed, and kept until [`Signed::keep_nonce_until`].
+    /// Checks freshness; what is left to check is the proof. `digest` is that of the bytes that came.
     ///
     /// # Errors
-    /// `Stale`, `Future`, `WeakKey`, `Signature`.
-    pub fn verify(&self, digest: &Digest, now: SystemTime) -> Result<(), RequestError> {
+    /// `Stale`, `Future`.
+    pub fn proof(&self, digest: &Digest, now: SystemTime) -> Result<Proof, RequestError> {
         let (now, most) = (unix_seconds(now), WINDOW.as_secs());
         if now.saturating_sub(self.timestamp) > most {
             return Err(RequestError::Stale { age: now.saturating_sub(self.timestamp), most });
@@ -107,7 +106,16 @@ impl Signed {
             return Err(RequestError::Future { ahead: self.timestamp.saturating_sub(now), most });
         }
         let line = line(&self.hotkey, &self.nonce, self.timestamp, digest);
-        check_signature(&self.hotkey, line.as_bytes(), &self.signature)
+        Ok(Proof::new(self.hotkey, line, self.signature))
+    }
+
+    /// Checks freshness, then the signature over the bytes with this digest. The nonce is spent by the caller, after all
+    /// else passed, and kept until [`Signed::keep_nonce_until`].
+    ///
+    /// # Errors
+    /// Those of [`Signed::proof`]; `WeakKey`, `Signature`.
+    pub fn verify(&self, digest: &Digest, now: SystemTime) -> Result<(), RequestError> {
+        self.proof(digest, now)?.check()
     }
 
     /// When a nonce may be forgotten: a timestamp a window ahead of now is accepted until two windows from now.

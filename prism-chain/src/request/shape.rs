@@ -15,6 +15,12 @@ pub(super) fn signature(field: &'static str, text: &str) -> Result<[u8; 64], Req
     Ok(bytes)
 }
 
+/// `0x` and 64 bytes in hexadecimal.
+pub(super) fn prefixed_signature(field: &'static str, text: &str) -> Result<[u8; 64], RequestError> {
+    let expected = "0x and 64 bytes in hexadecimal";
+    if text.starts_with("0x") { signature(field, text) } else { Err(RequestError::Shape { field, expected }) }
+}
+
 /// 1 to 128 letters, digits, `_` and `-`.
 pub(super) fn nonce(field: &'static str, text: &str) -> Result<String, RequestError> {
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

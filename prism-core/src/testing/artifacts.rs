@@ -28,6 +28,7 @@ suite!(
     3 => clause_3_an_unknown_digest_is_not_found,
     4 => clause_4_keeping_the_same_bytes_again_gives_the_same_digest,
     5 => clause_5_spoiled_bytes_are_corrupt,
+    6 => clause_6_what_was_forgotten_is_whole_or_unknown,
 );
 
 /// Bytes without a pattern that a block size could hide.
@@ -104,4 +105,20 @@ pub async fn clause_5_spoiled_bytes_are_corrupt(driver: &mut dyn ArtifactsDriver
         Err(error) if error.kind() == Kind::Corrupt => Ok(()),
         Err(error) => Err(Broken(format!("spoiled bytes gave {error:?}"))),
     }
+}
+
+/// Forgets one of two, and what was never kept; keeps the one again.
+pub async fn clause_6_what_was_forgotten_is_whole_or_unknown(driver: &mut dyn ArtifactsDriver) -> Check {
+    let (gone, stays) = (bytes(1000), bytes(999));
+    let digest = driver.artifacts().keep_bytes(&gone).await?;
+    let other = driver.artifacts().keep_bytes(&stays).await?;
+    driver.artifacts().forget(digest).await?;
+    driver.artifacts().forget(Digest::of(b"never kept")).await?;
+    if let Ok(back) = open_all(driver.artifacts(), digest).await {
+        ensure!(back == gone, "{} other bytes are left of what was forgotten", back.len());
+    }
+    ensure!(open_all(driver.artifacts(), other).await.ok() == Some(stays), "forgetting one artifact changed another");
+    driver.artifacts().keep_bytes(&gone).await?;
+    ensure!(open_all(driver.artifacts(), digest).await? == gone, "forgotten bytes that were kept again are others");
+    Ok(())
 }

@@ -72,6 +72,9 @@ pub enum BundleError {
     /// One part is declared, the other one is code.
     #[error("manifest: architecture and training must both be Python or both be declarative")]
     Mixed,
+    /// A declared architecture needs no other measuring: nobody's claims are in it.
+    #[error("manifest: `architecture.measuring` is for Python, and the architecture is declarative")]
+    Measuring,
 }
 
 /// What one entry of an archive breaks.
@@ -125,7 +128,7 @@ impl BundleError {
             Self::Entries(_) => "bundle.entries",
             Self::Files => "bundle.files",
             Self::Unpacked { .. } => "bundle.unpacked",
-            Self::ManifestCount(_) | Self::Manifest(_) | Self::ManifestRule(_) => "bundle.manifest",
+            Self::ManifestCount(_) | Self::Manifest(_) | Self::ManifestRule(_) | Self::Measuring => "bundle.manifest",
             Self::Entrypoint { .. } => "bundle.entrypoint",
             Self::Language { .. } | Self::Mixed => "bundle.language",
             Self::Entry { rule, .. } => match rule {

@@ -91,6 +91,9 @@ impl Bundle {
         manifest.check()?;
         check_files(&manifest, &files)?;
         let native = language(&manifest)? == Language::Declarative;
+        if native && parts(&manifest).any(|(_, component)| component.measuring.is_some()) {
+            return Err(BundleError::Measuring);
+        }
         Ok(Self { files, manifest, archive: Digest::of(payload), bytes: payload.len() as u64, native })
     }
 
@@ -180,7 +183,7 @@ fn single(payload: &[u8]) -> Result<(BTreeMap<String, String>, Manifest), Bundle
     if text.len() > MAX_UNPACKED_BYTES {
         return Err(BundleError::Unpacked { name: SINGLE_FILE.to_owned() });
     }
-    let itself = Some(Component { entrypoint: SINGLE_FILE.to_owned(), files: Vec::new() });
+    let itself = Some(Component { entrypoint: SINGLE_FILE.to_owned(), files: Vec::new(), measuring: None });
     let manifest =
         Manifest { kind: SubmissionKind::Full, architecture_id: None, architecture: itself.clone(), training: itself };
     Ok((BTreeMap::from([(SINGLE_FILE.to_owned(), text.to_owned())]), manifest))
@@ -323,6 +326,13 @@ mod tests {
         assert!(unknown.contains("`score`") && unknown.contains("line 2"), "{unknown}");
         let nested = error("architecture:\n  entrypoint: model.py\n  weights: model.bin\n");
         assert!(nested.contains("`weights`") && nested.contains("line 3"), "{nested}");
+        let model = "architecture: { entrypoint: model.py, measuring: ";
+        let measuring = error(&format!("{model}later }}\n"));
+        assert!(measuring.contains("`measuring`") && measuring.contains("later"), "{measuring}");
+        assert!(read(&[("prism.yaml", &format!("{model}prefixes }}\n")), ("model.py", PYTHON)]).is_ok());
+        let declared = "architecture: { entrypoint: model.graph.yaml, measuring: prefixes }\n";
+        let declared = read(&[("prism.yaml", declared), ("model.graph.yaml", "")]).unwrap_err();
+        assert_eq!(declared, BundleError::Measuring);
         let kind = error("kind: everything\narchitecture: { entrypoint: model.py }\n");
         assert!(kind.contains("everything"), "{kind}");
         assert!(error("kind: training_for_arch\ntraining: { entrypoint: model.py }").contains("`architecture_id`"));

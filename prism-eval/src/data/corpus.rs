@@ -2,7 +2,7 @@
 use super::{split::Split, tokenizer::Bytes};
 use flate2::read::MultiGzDecoder;
 use prism_core::{Digest, Error, Fault, Kind, plan::DataRef};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::{
     collections::HashSet,
@@ -93,10 +93,65 @@ pub struct Document {
 }
 
 /// What we use of a record; the schema has more fields.
-#[derive(Debug, Deserialize)]
-struct Record {
-    id: String,
-    text: String,
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) text: String,
+}
+
+impl From<Record> for Document {
+    fn from(Record { id, text }: Record) -> Self {
+        Self { split: Split::of(&id), id, text }
+    }
+}
+
+/// JSON lines under limits, one record at a time.
+#[derive(Debug)]
+pub(super) struct Records<R> {
+    lines: R,
+    limits: Limits,
+    /// The line read last, from 1.
+    pub(super) line: u64,
+    total: u64,
+    records: usize,
+    bytes: Vec<u8>,
+}
+
+impl<R: BufRead> Records<R> {
+    pub(super) fn new(lines: R, limits: Limits) -> Self {
+        Self { lines, limits, line: 0, total: 0, records: 0, bytes: Vec::new() }
+    }
+
+    pub(super) fn next_record(&mut self) -> Result<Option<Record>, CorpusError> {
+        loop {
+            self.bytes.clear();
+            self.line += 1;
+            let line = self.line;
+            let most = self.limits.line_bytes as u64 + 1;
+            let count = self.lines.by_ref().take(most).read_until(b'\n', &mut self.bytes);
+            let count = count.map_err(|e| CorpusError::Unreadable { line, error: e.to_string() })?;
+            if count == 0 {
+                return Ok(None);
+            }
+            let over = |what, limit| Err(CorpusError::Limit { line, what, limit });
+            if self.bytes.strip_suffix(b"\n").unwrap_or(&self.bytes).len() > self.limits.line_bytes {
+                return over("bytes per line", self.limits.line_bytes as u64);
+            }
+            self.total += count as u64;
+            if self.total > self.limits.total_bytes {
+                return over("bytes in all", self.limits.total_bytes);
+            }
+            if self.bytes.trim_ascii().is_empty() {
+                continue;
+            }
+            if self.records == self.limits.documents {
+                return over("documents", self.limits.documents as u64);
+            }
+            self.records += 1;
+            let record = serde_json::from_slice(&self.bytes);
+            return record.map(Some).map_err(|e| CorpusError::Record { line, error: e.to_string() });
+        }
+    }
 }
 
 /// All documents of a dataset, in the order of its file.
@@ -120,45 +175,20 @@ impl Corpus {
     /// # Errors
     /// The first line that breaks a rule or passes a limit.
     pub fn read(lines: impl BufRead, limits: Limits) -> Result<Self, CorpusError> {
-        let mut lines = lines;
         let (mut documents, mut seen) = (Vec::new(), HashSet::new());
-        let (mut line, mut total) = (0u64, 0u64);
-        let mut bytes = Vec::new();
-        loop {
-            bytes.clear();
-            line += 1;
-            let most = limits.line_bytes as u64 + 1;
-            let count = lines.by_ref().take(most).read_until(b'\n', &mut bytes);
-            let count = count.map_err(|e| CorpusError::Unreadable { line, error: e.to_string() })?;
-            if count == 0 {
-                break;
-            }
-            let over = |what, limit| Err(CorpusError::Limit { line, what, limit });
-            if bytes.strip_suffix(b"\n").unwrap_or(&bytes).len() > limits.line_bytes {
-                return over("bytes per line", limits.line_bytes as u64);
-            }
-            total += count as u64;
-            if total > limits.total_bytes {
-                return over("bytes in all", limits.total_bytes);
-            }
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            if documents.len() == limits.documents {
-                return over("documents", limits.documents as u64);
-            }
-            let record: Record =
-                serde_json::from_slice(&bytes).map_err(|e| CorpusError::Record { line, error: e.to_string() })?;
+        let mut records = Records::new(lines, limits);
+        while let Some(record) = records.next_record()? {
             if !seen.insert(Digest::of(record.id.as_bytes())) {
-                return Err(CorpusError::Repeated { line, id: record.id });
+                return Err(CorpusError::Repeated { line: records.line, id: record.id });
             }
-            let split = Split::of(&record.id);
-            documents.push(Document { id: record.id, text: record.text, split });
+            documents.push(Document::from(record));
         }
-        if documents.is_empty() {
-            return Err(CorpusError::Empty);
-        }
-        Ok(Self { fingerprint: fingerprint(&documents), documents })
+        if documents.is_empty() { Err(CorpusError::Empty) } else { Ok(Self::of_documents(documents)) }
+    }
+
+    /// A corpus of documents whose ids are unique.
+    pub(super) fn of_documents(documents: Vec<Document>) -> Self {
+        Self { fingerprint: fingerprint(&documents), documents }
     }
 
     /// All documents.

@@ -7,7 +7,12 @@ use super::{
 };
 use crate::player::Rows;
 use prism_core::{Error, Fault, Kind, TrainTask, seed::Draws};
-use std::{collections::VecDeque, ops::Range, sync::Arc};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Range,
+    sync::Arc,
+};
 
 /// One training document in so many is kept back: its rows stand where an auditor must not see the truth.
 const DECOYS: usize = 32;
@@ -58,6 +63,16 @@ impl From<DealerError> for Error {
         };
         Self::new(kind, Fault::Validator, "rows of the task cannot be dealt").because(error)
     }
+}
+
+/// Where an attempt went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resume {
+    /// Which attempt.
+    pub attempt: u32,
+    /// Steps done before.
+    pub step: u64,
 }
 
 /// Rows with the bytes of raw text that their predicted positions cover.
@@ -111,12 +126,19 @@ struct Passes {
     documents: Vec<usize>,
     /// What is left of this pass, from the back.
     pass: Vec<usize>,
+    /// Documents that a row was dealt from.
+    shown: BTreeSet<usize>,
     draws: Draws,
 }
 
 impl Passes {
     fn new(documents: Vec<usize>, draws: Draws) -> Self {
-        Self { documents, pass: Vec::new(), draws }
+        Self { documents, pass: Vec::new(), shown: BTreeSet::new(), draws }
+    }
+
+    /// Those that no row was dealt from.
+    fn unseen(&self) -> Vec<usize> {
+        self.documents.iter().copied().filter(|document| !self.shown.contains(document)).collect()
     }
 
     fn row(&mut self, text: &Text) -> Vec<u8> {
@@ -125,6 +147,7 @@ impl Passes {
             self.draws.shuffle(&mut self.pass);
             self.pass.pop().unwrap_or_default()
         });
+        self.shown.insert(document);
         text.row(document, &mut self.draws)
     }
 }
@@ -135,7 +158,7 @@ struct Training {
     passes: Passes,
     /// Documents of the measured rows, from the back; empty when the corpus is too small to set any apart.
     once: Vec<usize>,
-    /// Places of the measured rows in the stream, ascending.
+    /// Places of the measured rows in the stream, ascending; those that are past are gone.
     measured: VecDeque<Range<u64>>,
     dealt: u64,
 }
@@ -198,11 +221,7 @@ impl Dealer {
         let decoys = documents.split_off(eligible - (eligible / DECOYS).max(usize::from(eligible > 1)));
         let wanted = task.measuring.points.len().saturating_mul(task.measuring.rows as usize);
         let once = if wanted <= documents.len() / 2 { documents.split_off(documents.len() - wanted) } else { vec![] };
-        let span = |step: &u64| {
-            let start = step.saturating_mul(u64::from(task.budget.batch));
-            start..start.saturating_add(u64::from(task.measuring.rows))
-        };
-        let measured = task.measuring.points.iter().map(span).collect();
+        let measured = spans(task, &task.measuring.points);
         Ok(Self {
             training: Training { passes: Passes::new(documents, draws("rows")), once, measured, dealt: 0 },
             ahead: VecDeque::new(),
@@ -210,6 +229,50 @@ impl Dealer {
             decoys,
             text,
         })
+    }
+
+    /// A dealer for a task that goes on in a further attempt, after the last of these steps. Its rows are that attempt's
+    /// own: those that any attempt before may have been shown, wherever it ended, are not dealt again. What is measured is
+    /// of documents that nobody saw, and training begins with those; where the corpus has no more of them, with other
+    /// offsets of the same.
+    ///
+    /// # Errors
+    /// As [`Dealer::new`].
+    pub fn resumed(corpus: &Arc<Corpus>, task: &TrainTask, resumes: &[Resume]) -> Result<Self, DealerError> {
+        let first = Self::new(corpus, task)?;
+        Ok(resumes.iter().fold(first, |dealer, resume| dealer.go_on(task, *resume)))
+    }
+
+    /// The dealer of the attempt after this one's.
+    fn go_on(mut self, task: &TrainTask, Resume { attempt, step }: Resume) -> Self {
+        // No attempt sees more than a whole run.
+        let batch = u64::from(task.budget.batch);
+        while self.training.dealt < task.budget.steps.saturating_mul(batch) {
+            self.training.row(&self.text);
+        }
+        self.held_out(task.measuring.held_out_rows);
+
+        let draws = |purpose| task.cohort.stream(purpose).stream(&format!("attempt {attempt}")).draws();
+        let passes = self.training.passes;
+        let mut unseen = passes.unseen();
+        draws("documents").shuffle(&mut unseen);
+        let later: Vec<u64> = task.measuring.points.iter().copied().filter(|point| *point > step).collect();
+        let wanted = later.len().saturating_mul(task.measuring.rows as usize);
+        let once = if wanted <= unseen.len() { unseen.split_off(unseen.len() - wanted) } else { vec![] };
+        let apart: BTreeSet<usize> = once.iter().copied().collect();
+        let documents = passes.documents.into_iter().filter(|document| !apart.contains(document)).collect();
+        let passes = Passes { documents, pass: unseen, shown: passes.shown, draws: draws("rows") };
+
+        let mut unseen = self.held_out.unseen();
+        draws("held_out documents").shuffle(&mut unseen);
+        let pass = if unseen.len() < task.measuring.held_out_rows as usize { vec![] } else { unseen };
+        let Passes { documents, shown, .. } = self.held_out;
+        Self {
+            training: Training { passes, once, measured: spans(task, &later), dealt: step.saturating_mul(batch) },
+            ahead: VecDeque::new(),
+            held_out: Passes { documents, pass, shown, draws: draws("held_out") },
+            ..self
+        }
     }
 
     /// Whether measured rows are of documents that no row was dealt from before.
@@ -265,6 +328,15 @@ impl Dealer {
             self.ahead.push_back(row);
         }
     }
+}
+
+/// Where the rows of these points stand in the training stream.
+fn spans(task: &TrainTask, points: &[u64]) -> VecDeque<Range<u64>> {
+    let span = |step: &u64| {
+        let start = step.saturating_mul(u64::from(task.budget.batch));
+        start..start.saturating_add(u64::from(task.measuring.rows))
+    };
+    points.iter().map(span).collect()
 }
 
 #[cfg(test)]
@@ -417,6 +489,58 @@ mod tests {
         assert_eq!(dealt(&base), dealt(&other));
         other.cohort = Seed::of("test", &[b"another cohort"]);
         assert_ne!(dealt(&base), dealt(&other));
+    }
+
+    #[test]
+    fn rows_after_a_resume_are_the_attempts_own_and_nobody_saw_them_before() {
+        let corpus = stand_in().unwrap();
+        let task = task(&corpus);
+        let rows = |dealer: &mut Dealer, steps: u64| -> Vec<Vec<u32>> {
+            let mut dealt = Vec::new();
+            for step in steps..12 {
+                if task.measuring.points.iter().any(|point| *point == step && step > steps) {
+                    dealt.push(dealer.upcoming(task.measuring.rows).rows);
+                }
+                dealt.push(dealer.training(task.budget.batch).rows);
+            }
+            dealt.push(dealer.held_out(task.measuring.held_out_rows).rows);
+            dealt.iter().flat_map(|rows| rows.tokens.chunks(33).map(<[u32]>::to_vec)).collect()
+        };
+        let resume = |attempt, step| Resume { attempt, step };
+        // The third attempt went on from where the second did, the fourth from further on.
+        let chains: [&[Resume]; 4] =
+            [&[], &[resume(2, 5)], &[resume(2, 5), resume(3, 5)], &[resume(2, 5), resume(3, 5), resume(4, 10)]];
+        let mut seen: BTreeSet<Vec<u32>> = BTreeSet::new();
+        let mut documents_seen = BTreeSet::new();
+        for chain in chains {
+            let mut dealer = Dealer::resumed(&corpus, &task, chain).unwrap();
+            let start = chain.last().map_or(0, |resume| resume.step);
+            let own: BTreeSet<Vec<u32>> = rows(&mut dealer, start).into_iter().collect();
+            assert!(own.is_disjoint(&seen), "{chain:?}");
+            let tokens: Vec<u32> = own.iter().flatten().copied().collect();
+            let all = Rows { rows: own.len() as u32, columns: 33, tokens };
+            let here = documents(&dealer, &corpus, &all);
+            assert!(here.is_disjoint(&documents_seen), "{chain:?}");
+            let again = Dealer::resumed(&corpus, &task, chain).unwrap();
+            assert_eq!(rows(&mut { again }, start).into_iter().collect::<BTreeSet<_>>(), own, "drawn anew alike");
+            seen.extend(own);
+            documents_seen.extend(here);
+        }
+        assert_eq!(
+            Dealer::resumed(&corpus, &task, &[]).unwrap().training(4),
+            Dealer::new(&corpus, &task).unwrap().training(4)
+        );
+    }
+
+    #[test]
+    fn a_corpus_without_unseen_documents_goes_on_with_other_offsets() {
+        let corpus = stand_in().unwrap();
+        let mut task = task(&corpus);
+        task.budget.steps = 1000;
+        let resume = Resume { attempt: 2, step: 500 };
+        let mut dealer = Dealer::resumed(&corpus, &task, &[resume]).unwrap();
+        assert_eq!(dealer.training(4).rows.rows, 4);
+        assert_ne!(dealer.training(4), Dealer::new(&corpus, &task).unwrap().training(4));
     }
 
     #[test]

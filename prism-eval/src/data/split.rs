@@ -1,8 +1,10 @@
 //! Which part of the dataset a document belongs to.
 use prism_core::Digest;
+use serde::{Deserialize, Serialize};
 
 /// A part of the dataset. The rule is the contract with miners: `int(sha256(id)) % 1000`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Split {
     /// 0 to 949.
     Train,
@@ -13,6 +15,19 @@ pub enum Split {
 }
 
 impl Split {
+    /// All of them, in the order of a dataset's shards.
+    pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
+
+    /// Its name, as in files and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Validation => "validation",
+            Self::Test => "test",
+        }
+    }
+
     /// The part of a document by its id: SHA-256 of the id's bytes, read as a big-endian number, modulo 1000.
     #[must_use]
     pub fn of(id: &str) -> Self {

@@ -6,7 +6,7 @@ use crate::{
 use flate2::{Compression, write::ZlibEncoder};
 use prism_core::{
     Digest, Error, Fault, Kind,
-    manifest::{Component, is_plain_path},
+    manifest::{Component, Measuring, is_plain_path},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -25,6 +25,13 @@ pub struct GuestPart {
     pub entrypoint: String,
     /// Python sources by path, comments and docstrings blanked.
     pub files: BTreeMap<String, String>,
+    /// How an architecture asks to be measured. A training part has no say in it.
+    #[serde(default, skip_serializing_if = "is_claims")]
+    pub measuring: Measuring,
+}
+
+fn is_claims(measuring: &Measuring) -> bool {
+    *measuring == Measuring::Claims
 }
 
 /// An architecture, and the training code that goes with it where a submission brings some. For a `TrainingForArch` the
@@ -60,6 +67,9 @@ pub enum GuestBundleError {
     /// A path that leaves the bundle, or is no Python file.
     #[error("guest bundle: {0:?} is not the plain path of a Python file")]
     Path(String),
+    /// A training part that says how a model is measured.
+    #[error("guest bundle: a training part says how the architecture is measured")]
+    Measuring,
     /// An entry point that isn't there.
     #[error("guest bundle: entry point {0:?} is not among the files")]
     Entrypoint(String),
@@ -81,7 +91,11 @@ impl GuestPart {
             let normal = normalise(sources.module(&path)?, bundle.files().get(&path)?);
             Some((path, normal))
         });
-        Self { entrypoint: component.entrypoint.clone(), files: files.collect() }
+        Self {
+            entrypoint: component.entrypoint.clone(),
+            files: files.collect(),
+            measuring: component.measuring.unwrap_or_default(),
+        }
     }
 
     fn check(&self) -> Result<(), GuestBundleError> {
@@ -102,7 +116,10 @@ impl GuestParts {
     pub fn of(bundle: &Bundle, sources: &Sources) -> Self {
         let part = |component: &Option<Component>| component.as_ref().map(|it| GuestPart::of(sources, bundle, it));
         let architecture = part(&bundle.manifest().architecture);
-        let training = part(&bundle.manifest().training).filter(|training| architecture.as_ref() != Some(training));
+        let same =
+            |one: &GuestPart, other: &GuestPart| (&one.entrypoint, &one.files) == (&other.entrypoint, &other.files);
+        let training = part(&bundle.manifest().training)
+            .filter(|training| architecture.as_ref().is_none_or(|architecture| !same(architecture, training)));
         Self { architecture, training }
     }
 
@@ -149,6 +166,9 @@ impl GuestBundle {
         let bundle: Self = serde_json::from_slice(bytes).map_err(|error| GuestBundleError::Form(error.to_string()))?;
         bundle.architecture.check()?;
         bundle.training.as_ref().map_or(Ok(()), GuestPart::check)?;
+        if bundle.training.as_ref().is_some_and(|training| !is_claims(&training.measuring)) {
+            return Err(GuestBundleError::Measuring);
+        }
         if bundle.canonical_bytes() != bytes {
             return Err(GuestBundleError::Canonical);
         }
@@ -237,6 +257,33 @@ mod tests {
     }
 
     #[test]
+    fn how_an_architecture_is_measured_goes_where_it_goes() {
+        let manifest = |measuring| {
+            format!("architecture: {{ entrypoint: m.py, measuring: {measuring} }}\ntraining: {{ entrypoint: m.py }}\n")
+        };
+        let guest = |measuring| {
+            let bundle = bundle(&[("prism.yaml", &manifest(measuring)), ("m.py", MODEL), ("parts.py", "")]);
+            GuestBundle::of(&bundle).unwrap().unwrap()
+        };
+        let (claims, prefixes) = (guest("claims"), guest("prefixes"));
+        assert_eq!((claims.architecture.measuring, &claims.training), (Measuring::Claims, &None));
+        assert_eq!((prefixes.architecture.measuring, &prefixes.training), (Measuring::Prefixes, &None));
+        assert_ne!(claims.digest(), prefixes.digest());
+        let plain = bundle(&[
+            ("prism.yaml", &manifest("claims").replace(", measuring: claims", "")),
+            ("m.py", MODEL),
+            ("parts.py", ""),
+        ]);
+        assert_eq!(GuestBundle::of(&plain).unwrap().unwrap(), claims);
+        assert_eq!(GuestBundle::from_canonical_bytes(&prefixes.canonical_bytes()), Ok(prefixes.clone()));
+        // A recipe for the family is measured as the family is.
+        let recipe = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: t.py }\n";
+        let recipe = bundle(&[("prism.yaml", recipe), ("t.py", "x = 1")]);
+        let parts = GuestParts::of(&recipe, &Sources::parse(recipe.files()).unwrap());
+        assert_eq!(parts.join(Some(&prefixes.architecture)).unwrap().architecture.measuring, Measuring::Prefixes);
+    }
+
+    #[test]
     fn a_recipe_is_joined_with_its_family() {
         let manifest = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: t.py }\n";
         let recipe = bundle(&[("prism.yaml", manifest), ("t.py", "x = 1")]);
@@ -271,6 +318,9 @@ mod tests {
             good.replace("\"m.py\":\"\"", "\"m.py\": \"\""),
             good.replace(",\"training\":null", ""),
             good.replace("null", "null,\"more\":1"),
+            good.replace("}},\"t", "},\"measuring\":\"claims\"},\"t"),
+            good.replace("}},\"t", "},\"measuring\":\"later\"},\"t"),
+            good.replace("null", r#"{"entrypoint":"m.py","files":{"m.py":""},"measuring":"prefixes"}"#),
             good.replace("\"entrypoint\":\"m.py\"", "\"entrypoint\":\"n.py\""),
             good.replace("m.py", "../m.py"),
             good.replace("m.py", "m.so"),
@@ -293,7 +343,7 @@ mod tests {
             let mut files: BTreeMap<String, String> = more.into_iter().map(|(k, v)| (format!("f{k}x.py"), v)).collect();
             files.retain(|path, _| is_plain_path(path));
             files.insert(entrypoint.clone(), text);
-            let part = GuestPart { entrypoint, files };
+            let part = GuestPart { entrypoint, files, measuring: Measuring::Claims };
             let guest = GuestBundle { training: Some(part.clone()), architecture: part };
             prop_assert_eq!(GuestBundle::from_canonical_bytes(&guest.canonical_bytes()), Ok(guest));
         }

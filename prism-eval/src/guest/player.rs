@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     graph::Context,
-    player::{Claims, Logits, Player, Rows, Snapshot, StepReport},
+    player::{Claims, Logits, Measuring, Player, Rows, Snapshot, StepReport},
     recipe::Recipe,
 };
 use async_trait::async_trait;
 use prism_core::{
-    Error, Fault, Finite, Kind as ErrorKind, Result, TrainTask, evidence::Work, submission::FailureClass,
+    Artifacts, Error, Fault, Finite, Kind as ErrorKind, Result, TrainTask, evidence::Work, submission::FailureClass,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -40,6 +40,7 @@ pub struct Assignment {
     peak_memory: u64,
     snapshot: u64,
     context: Context,
+    measuring: Measuring,
 }
 
 impl Assignment {
@@ -76,14 +77,16 @@ impl Assignment {
             peak_memory: budget.peak_memory,
             snapshot: context.max_parameters.saturating_mul(4).saturating_add(SNAPSHOT_HEADER),
             context,
+            measuring: bundle.architecture.measuring,
         })
     }
 }
 
 /// Python in a sandbox, playing.
 ///
-/// Its wall clock runs while it is asked, not while it is frozen or the host computes; a call that would end after the
-/// task's budget of it is a resource failure. Anything but the answer that is due ends the guest.
+/// It is given no more time to answer than the task's wall clock has in all, building included; the loop that asks it
+/// ([`measure::run`](crate::measure::run())) keeps that clock for the whole run. Anything but the answer that is due ends
+/// the guest.
 #[derive(Debug)]
 pub struct GuestPlayer {
     pool: Arc<Pool>,
@@ -91,6 +94,7 @@ pub struct GuestPlayer {
     line: Line,
     said: Welcome,
     parameters: u64,
+    built_in: Duration,
     step: u64,
     snapshot: Option<Spooled>,
     auditing: bool,
@@ -106,12 +110,14 @@ impl GuestPlayer {
         Self::start(pool, Arc::new(assignment), None, false).await
     }
 
-    /// The same, going on from what the miner's own hook saved in an attempt before.
+    /// The same, going on after so many steps from what a player of an attempt before has saved
+    /// ([`GuestPlayer::checkpoint`]).
     ///
     /// # Errors
     /// As [`GuestPlayer::build`].
-    pub async fn resume(pool: Arc<Pool>, assignment: Assignment, checkpoint: &Spooled) -> Result<Self> {
-        Self::start(pool, Arc::new(assignment), Some(checkpoint), false).await
+    pub async fn resume(pool: Arc<Pool>, assignment: Assignment, checkpoint: &Spooled, steps: u64) -> Result<Self> {
+        let player = Self::start(pool, Arc::new(assignment), Some(checkpoint), false).await?;
+        Ok(Self { step: steps, ..player })
     }
 
     async fn start(
@@ -133,7 +139,19 @@ impl GuestPlayer {
         let (link, left) = line.begin()?;
         let asked = timeout(left, link.ask(Kind::Build, &assignment.build, &assignment.bundle, 0)).await;
         let (Built { parameters }, _) = line.settle("build", asked).await?;
-        Ok(Self { pool, assignment, line, said, parameters, step: 0, snapshot: None, auditing, frozen: false })
+        let built_in = line.asked();
+        Ok(Self {
+            pool,
+            assignment,
+            line,
+            said,
+            parameters,
+            built_in,
+            step: 0,
+            snapshot: None,
+            auditing,
+            frozen: false,
+        })
     }
 
     /// What the guest said before any code of a miner was there.
@@ -148,11 +166,14 @@ impl GuestPlayer {
         self.parameters
     }
 
-    /// Lets the miner's own hook save, and fetches what it saved; `None` when it records nothing.
+    /// Lets it save, and fetches what it saved. Under a declared recipe the runner saves model, optimizer and generators;
+    /// under a recipe of its own its hook does, and `None` comes where it has none, or none that loads, or the hook
+    /// records nothing.
     ///
     /// # Errors
     /// The miner's fault when the rules of checkpoints are broken.
     pub async fn checkpoint(&mut self) -> Result<Option<Spooled>> {
+        self.may_learn()?;
         let mut spool = Spool::new(&self.pool.settings().folder)?;
         let (link, left) = self.line.begin()?;
         let asked = timeout(left, link.fetch(Kind::Checkpoint, CHECKPOINT, &mut spool)).await;
@@ -183,6 +204,14 @@ impl GuestPlayer {
 impl Player for GuestPlayer {
     fn trusted(&self) -> bool {
         false
+    }
+
+    fn measuring(&self) -> Measuring {
+        self.assignment.measuring
+    }
+
+    fn built_in(&self) -> Duration {
+        self.built_in
     }
 
     async fn claim(&mut self, rows: &Rows) -> Result<Claims> {
@@ -261,6 +290,15 @@ impl Player for GuestPlayer {
         let snapshot = Snapshot { state: spooled.digest(), bytes: spooled.bytes() };
         self.snapshot = Some(spooled);
         Ok(snapshot)
+    }
+
+    async fn save(&mut self, artifacts: &dyn Artifacts) -> Result<Option<Snapshot>> {
+        let Some(spooled) = self.checkpoint().await? else { return Ok(None) };
+        let state = artifacts.keep(&mut *spooled.read().await?, CHECKPOINT).await?;
+        if state != spooled.digest() {
+            return Err(Error::bug("a checkpoint has other bytes than were hashed while they came"));
+        }
+        Ok(Some(Snapshot { state, bytes: spooled.bytes() }))
     }
 
     /// A guest of the pool that builds the same and loads the last snapshot. It can predict only.
@@ -351,7 +389,7 @@ mod tests {
     fn assignment(change: impl Fn(&mut TrainTask), attempt: u32) -> Result<Assignment> {
         let mut task = task(&stand_in().unwrap());
         change(&mut task);
-        let architecture = GuestPart { entrypoint: "model.py".into(), files: [].into() };
+        let architecture = GuestPart { entrypoint: "model.py".into(), files: [].into(), measuring: Measuring::Claims };
         Assignment::new(&task, &GuestBundle { architecture, training: None }, None, attempt)
     }
 

@@ -65,9 +65,9 @@ pub enum Kind {
     Save = 6,
     /// Take such a state.
     Load = 7,
-    /// Let the miner's own hook save.
+    /// Give all that training goes on from, where something saves it: the miner's hook, or the runner's own recipe.
     Checkpoint = 8,
-    /// Take what it saved, before `Build`.
+    /// Take what was saved, before `Build`.
     Resume = 9,
     /// Enough.
     Finish = 10,

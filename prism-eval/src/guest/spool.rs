@@ -1,5 +1,6 @@
 //! What guests send in parts, kept in files of this host: in bounded memory, hashed while it comes, never read.
-use prism_core::{Digest, Error, Fault, Kind, Result};
+use async_trait::async_trait;
+use prism_core::{Artifacts, Digest, Error, Fault, Kind, Result, channel::ByteSource};
 use sha2::{Digest as _, Sha256};
 use std::{
     io,
@@ -9,7 +10,13 @@ use std::{
     task::{Context, Poll, ready},
 };
 use tempfile::TempPath;
-use tokio::{fs::File, io::AsyncWrite};
+use tokio::{
+    fs::File,
+    io::{AsyncReadExt, AsyncWrite, AsyncWriteExt},
+};
+
+/// Bytes that are copied at once.
+const PART: usize = 1 << 18;
 
 /// A snapshot or a checkpoint in a file: gone when the last who holds it is.
 #[derive(Debug, Clone)]
@@ -38,8 +45,47 @@ impl Spooled {
         self.bytes
     }
 
+    /// The artifact of this digest and length, in a file of this host.
+    ///
+    /// # Errors
+    /// `Corrupt` for other bytes; those of artifacts and file.
+    pub(super) async fn fetch(folder: &Path, artifacts: &dyn Artifacts, digest: Digest, bytes: u64) -> Result<Self> {
+        let (mut source, mut spool) = (artifacts.open(digest).await?, Spool::new(folder)?);
+        let mut part = vec![0; PART];
+        loop {
+            let count = source.read(&mut part).await.map_err(unusable)?;
+            let Some(read) = part.get(..count).filter(|read| !read.is_empty()) else { break };
+            if spool.bytes.saturating_add(count as u64) > bytes {
+                break;
+            }
+            spool.write_all(read).await.map_err(unusable)?;
+        }
+        spool.flush().await.map_err(unusable)?;
+        let spooled = spool.done();
+        if (spooled.digest, spooled.bytes) != (digest, bytes) {
+            let text = format!("state {} has other bytes than its name", digest.short());
+            return Err(Error::new(Kind::Corrupt, Fault::Validator, text));
+        }
+        Ok(spooled)
+    }
+
     pub(super) async fn open(&self) -> Result<File> {
         File::open(self.path()).await.map_err(unusable)
+    }
+
+    /// Its bytes.
+    pub(super) async fn read(&self) -> Result<Box<dyn ByteSource>> {
+        Ok(Box::new(Opened(self.open().await?)))
+    }
+}
+
+#[derive(Debug)]
+struct Opened(File);
+
+#[async_trait]
+impl ByteSource for Opened {
+    async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.0.read(into).await
     }
 }
 

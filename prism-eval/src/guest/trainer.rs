@@ -1,8 +1,8 @@
 //! The guest trainer: opens a bundle of Python by digest, and lets a guest play it.
-use super::{Assignment, GuestBundle, GuestPlayer, GuestSettings, Pool, bundle::MAX_CANONICAL_BYTES};
+use super::{Assignment, GuestBundle, GuestPlayer, GuestSettings, Pool, Spooled, bundle::MAX_CANONICAL_BYTES};
 use crate::{
     data::{Corpus, Dealer},
-    measure,
+    measure::{self, Checkpoint},
     recipe::Recipe,
 };
 use async_trait::async_trait;
@@ -52,6 +52,19 @@ impl GuestTrainer {
         };
         Assignment::new(task, &bundle, recipe, around.attempt)
     }
+
+    async fn build(
+        &self,
+        assignment: Assignment,
+        from: Option<&Checkpoint>,
+        around: &Surroundings,
+    ) -> Result<GuestPlayer> {
+        let pool = Arc::clone(&self.pool);
+        let Some(from) = from else { return GuestPlayer::build(pool, assignment).await };
+        let (saved, folder) = (from.state(), &self.pool.settings().folder);
+        let state = Spooled::fetch(folder, &*around.artifacts, saved.state, saved.bytes).await?;
+        GuestPlayer::resume(pool, assignment, &state, from.optimizer_steps()).await
+    }
 }
 
 /// This program wrote the document, under the same bounds.
@@ -75,12 +88,13 @@ impl Trainer for GuestTrainer {
     }
 
     async fn train(&self, task: &TrainTask, around: &Surroundings) -> Result<Evidence> {
-        if around.resume.is_some() {
-            let text = "guest trainer starts every run anew";
-            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
-        }
         measure::plan::check(task)?;
-        let mut rows = Dealer::new(&self.corpus, task)?;
+        let from = match around.resume {
+            Some(digest) => Some(Checkpoint::open(&*around.artifacts, digest, task).await?),
+            None => None,
+        };
+        let resumes = from.as_ref().map(|from| from.resumes(around.attempt)).unwrap_or_default();
+        let mut rows = Dealer::resumed(&self.corpus, task, &resumes)?;
         let assignment = self.open(task, around).await?;
         let runtime = &self.pool.settings().runtime;
         let engine = format!(
@@ -90,7 +104,7 @@ impl Trainer for GuestTrainer {
             runtime.torch_version,
             self.sandbox
         );
-        let build = GuestPlayer::build(Arc::clone(&self.pool), assignment);
+        let build = self.build(assignment, from.as_ref(), around);
         let built = match select(pin!(build), around.cancel.cancelled()).await {
             Either::Left((built, _)) => built,
             Either::Right(_) => Err(Error::new(Kind::Cancelled, Fault::Policy, "run was cancelled")),
@@ -98,13 +112,18 @@ impl Trainer for GuestTrainer {
         let (mut evidence, device) = match built {
             Ok(player) => {
                 let (device, parameters) = (player.welcome().device.clone(), player.reported_parameters());
-                let mut evidence = measure::run(Box::new(player), task, &mut rows, around).await?;
+                let player = Box::new(player);
+                let mut evidence = match from {
+                    Some(from) => measure::resume(player, task, &mut rows, around, from).await?,
+                    None => measure::run(player, task, &mut rows, around).await?,
+                };
                 evidence.counters.insert("guest_reported_parameters".into(), parameters);
                 (evidence, device)
             }
             Err(error) => {
                 let outcome = measure::run::failed(error)?;
-                (Evidence { outcome, ..measure::run::blank(task) }, "cpu".to_owned())
+                let shown = from.map_or_else(|| measure::run::blank(task), |from| from.evidence(around.attempt));
+                (Evidence { outcome, ..shown }, "cpu".to_owned())
             }
         };
         evidence.engine = engine;

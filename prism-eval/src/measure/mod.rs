@@ -2,11 +2,14 @@
 mod audit;
 #[cfg(test)]
 mod cheats;
+pub mod checkpoint;
 pub mod plan;
 mod point;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod tasks;
+mod watch;
 
+pub use checkpoint::Checkpoint;
 pub use plan::{Cadence, PlanError};
-pub use run::run;
+pub use run::{resume, run};

@@ -1,14 +1,14 @@
 //! One measuring point: what a player predicts of rows that it has not trained on, in bits that the host answers for.
 use super::{
     audit::{self, Disguise, Gap},
-    run::unless_cancelled,
+    watch::Watch,
 };
 use crate::{
     data::{Deal, Dealer},
     player::{Claims, Measuring, Player, Snapshot},
 };
 use prism_core::{
-    Cancel, Error, Fault, Finite, Kind, Result, TrainTask,
+    Error, Fault, Finite, Kind, Result, TrainTask,
     evidence::{Audit, Estimate, Point, Work},
     seed::Draws,
 };
@@ -29,7 +29,7 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Meter<'a> {
     task: &'a TrainTask,
-    cancel: &'a Cancel,
+    watch: &'a Watch,
     secret: Draws,
     gap: Gap,
     /// What auditors used.
@@ -37,8 +37,11 @@ pub(super) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    pub(super) fn new(task: &'a TrainTask, cancel: &'a Cancel, secret: Draws) -> Self {
-        Self { task, cancel, secret, gap: Gap::default(), audited: Work::default() }
+    /// For a run of which these points were taken before.
+    pub(super) fn new(task: &'a TrainTask, watch: &'a Watch, secret: Draws, before: &[Point]) -> Self {
+        let mut gap = Gap::default();
+        before.iter().for_each(|point| gap.add(&point.audits));
+        Self { task, watch, secret, gap, audited: Work::default() }
     }
 
     /// Measures rows; what it returns has not been judged yet.
@@ -81,14 +84,14 @@ impl<'a> Meter<'a> {
             return Ok((row_bits(&claims, 0.0)?, vec![]));
         }
         // The state comes first: nothing of the rows can be in it.
-        let snapshot = unless_cancelled(player.snapshot(), self.cancel).await?;
+        let snapshot = self.watch.bound(player.snapshot()).await?;
         let claims = self.claims(player, deal, place.step).await?;
         let disguise = Disguise::of(deal, dealer, &mut self.secret)?;
-        unless_cancelled(player.freeze(), self.cancel).await?;
+        self.watch.bound(player.freeze()).await?;
         let mut auditor = self.auditor(player, snapshot).await?;
-        let logits = unless_cancelled(auditor.logits_at(&disguise.rows, &disguise.cuts), self.cancel).await?;
+        let logits = self.watch.bound(auditor.logits_at(&disguise.rows, &disguise.cuts)).await?;
         self.dismiss(auditor).await?;
-        unless_cancelled(player.thaw(), self.cancel).await?;
+        self.watch.bound(player.thaw()).await?;
         let targets = audit::targets(deal, &disguise.cuts);
         let audited = audit::bits(&logits, &targets, self.task.data.vocabulary)?;
         let audits = audit::compare(&claims, &disguise.cuts, &audited, place.audits, &mut self.secret)?;
@@ -102,17 +105,17 @@ impl<'a> Meter<'a> {
         dealer: &Dealer,
         deal: &Deal,
     ) -> Result<(Vec<Finite>, Vec<Audit>)> {
-        let snapshot = unless_cancelled(player.snapshot(), self.cancel).await?;
+        let snapshot = self.watch.bound(player.snapshot()).await?;
         let disguise = Disguise::of(deal, dealer, &mut self.secret)?;
-        unless_cancelled(player.freeze(), self.cancel).await?;
+        self.watch.bound(player.freeze()).await?;
         let mut auditor = self.auditor(player, snapshot).await?;
         let mut audited = Vec::with_capacity(disguise.cuts.len());
         for ((rows, cut), target) in disguise.prefixes().zip(audit::targets(deal, &disguise.cuts)) {
-            let logits = unless_cancelled(auditor.logits_at(&rows, &[cut]), self.cancel).await?;
+            let logits = self.watch.bound(auditor.logits_at(&rows, &[cut])).await?;
             audited.extend(audit::bits(&logits, &[target], self.task.data.vocabulary)?);
         }
         self.dismiss(auditor).await?;
-        unless_cancelled(player.thaw(), self.cancel).await?;
+        self.watch.bound(player.thaw()).await?;
         let positions = f64::from(deal.rows.columns.saturating_sub(1));
         let row_bits: Option<Vec<Finite>> = audited.iter().map(|bits| Finite::new(bits * positions)).collect();
         let audits = (0..).zip(&disguise.cuts).zip(&audited).map(|((row, position), bits)| {
@@ -124,13 +127,13 @@ impl<'a> Meter<'a> {
     }
 
     async fn claims(&self, player: &mut dyn Player, deal: &Deal, step: u64) -> Result<Claims> {
-        let claims = unless_cancelled(player.claim(&deal.rows), self.cancel).await?;
+        let claims = self.watch.bound(player.claim(&deal.rows)).await?;
         check(&claims, deal).map_err(|text| Error::invalid(format!("claims before step {step}: {text}")))?;
         Ok(claims)
     }
 
     async fn auditor(&self, player: &mut dyn Player, snapshot: Snapshot) -> Result<Box<dyn Player>> {
-        let auditor = unless_cancelled(player.auditor(snapshot), self.cancel).await?;
+        let auditor = self.watch.bound(player.auditor(snapshot)).await?;
         auditor.ok_or_else(|| {
             let text = "a player that is not trusted has no auditor: without one there is no score";
             Error::new(Kind::Unsupported, Fault::Validator, text)
@@ -139,10 +142,10 @@ impl<'a> Meter<'a> {
 
     /// Nothing of an auditor is left when the player goes on.
     async fn dismiss(&mut self, mut auditor: Box<dyn Player>) -> Result<()> {
-        let Work { cpu_millis, gpu_millis } = auditor.spent().await?;
+        let Work { cpu_millis, gpu_millis } = self.watch.bound(auditor.spent()).await?;
         self.audited.cpu_millis = self.audited.cpu_millis.saturating_add(cpu_millis);
         self.audited.gpu_millis = self.audited.gpu_millis.saturating_add(gpu_millis);
-        auditor.finish().await
+        self.watch.bound(auditor.finish()).await
     }
 }
 

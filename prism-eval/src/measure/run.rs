@@ -1,25 +1,27 @@
 //! The one loop: for every player the host deals the rows, corrects the claims, does the arithmetic, keeps the budget
 //! and writes the evidence.
 use super::{
-    audit, plan,
+    audit,
+    checkpoint::{Checkpoint, Saver, sum},
+    plan,
     point::{Meter, Place},
+    watch::{Watch, within},
 };
 use crate::{
     data::{Deal, Dealer},
     player::{Measuring, Player, StepReport},
 };
-use futures::future::{Either, select};
 use prism_core::{
-    Cancel, Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
+    Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
     evidence::{EVIDENCE_SCHEMA, RunOutcome, Series, Witness, Work},
     observer::Event,
     submission::FailureClass,
     trainer::Surroundings,
 };
-use std::{
-    pin::pin,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
+
+/// How long after the end of a run what it used may still be asked, and how long a player may take to end.
+const GRACE: Duration = Duration::from_secs(20);
 
 /// Carries out a task with a player: trains it on the dealt rows, and at each measuring point lets it predict the
 /// next ones before it may train on them; after training, the held-out rows.
@@ -28,37 +30,94 @@ use std::{
 /// player that cheats only after training must be seen. While an auditor lives the player is frozen. Claims that the
 /// audits belie end the run as the miner's failure.
 ///
-/// Points and series hold what was seen until the end, also of a run that failed. Wall clock and processor time are
-/// checked between steps. The caller adds what it alone knows: engine, device, counts of parameters.
+/// Points and series hold what was seen until the end, also of a run that failed. Every call to the player is under one
+/// wall clock, the run's, which began with building it; processor time is checked between steps. Checkpoints are made at
+/// measuring points where [`Surroundings::checkpoints`] asks for them. The caller adds what it alone knows: engine, device,
+/// counts of parameters.
 ///
 /// # Errors
 /// Only what is not the subject's doing: a task that contradicts itself or audits nothing that it must, a failure of
 /// this machine.
 pub async fn run(
+    player: Box<dyn Player>,
+    task: &TrainTask,
+    rows: &mut Dealer,
+    around: &Surroundings,
+) -> Result<Evidence> {
+    carry_out(player, task, rows, around, None).await
+}
+
+/// The same in a further attempt, with a player that took up the state of a checkpoint and the rows of
+/// [`Dealer::resumed`]. What is on record stays as it is; work and time go on from where they were.
+///
+/// # Errors
+/// As [`run`].
+pub async fn resume(
+    player: Box<dyn Player>,
+    task: &TrainTask,
+    rows: &mut Dealer,
+    around: &Surroundings,
+    from: Checkpoint,
+) -> Result<Evidence> {
+    carry_out(player, task, rows, around, Some(from)).await
+}
+
+async fn carry_out(
     mut player: Box<dyn Player>,
     task: &TrainTask,
     rows: &mut Dealer,
     around: &Surroundings,
+    from: Option<Checkpoint>,
 ) -> Result<Evidence> {
     plan::check(task)?;
     if !player.trusted() && player.measuring() == Measuring::Claims {
         plan::check_audits(task)?;
     }
-    let mut meter = Meter::new(task, &around.cancel, audit::draws(around)?);
-    let mut evidence = blank(task);
-    let played = play(player.as_mut(), &mut meter, rows, around, &mut evidence).await;
+    let before = from.as_ref().map(Checkpoint::wall).unwrap_or_default();
+    let watch = Watch::start(task, &around.cancel, before.saturating_add(player.built_in()))?;
+    let mut evidence = from.as_ref().map_or_else(|| blank(task), |from| from.evidence(around.attempt));
+    let carried = from.as_ref().map(Checkpoint::work).unwrap_or_default();
+    let lost = from.as_ref().map(Checkpoint::lost).unwrap_or_default();
+    let mut run = Run {
+        task,
+        around,
+        watch: &watch,
+        step: from.as_ref().map_or(0, Checkpoint::step),
+        carried,
+        audited: [count(&evidence, AUDIT_CPU), count(&evidence, AUDIT_GPU)],
+        meter: Meter::new(task, &watch, audit::draws(around)?, &evidence.points),
+        saver: Saver::new(around, from),
+    };
+    let played = run.play(player.as_mut(), rows, &mut evidence).await;
+    let work = match within(GRACE, run.spent(player.as_mut())).await {
+        Some(Ok(work)) => Some(work),
+        _ => None,
+    };
     evidence.outcome = match played {
         Ok(()) => RunOutcome::Completed,
-        Err(error) => failed(error)?,
+        Err(error) => match failed(error) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                if let Some(work) = work {
+                    run.saver.failed(work).await?;
+                }
+                return Err(error);
+            }
+        },
     };
-    if let Ok(work) = spent(player.as_mut(), &meter).await {
-        evidence.work = work;
+    if let Some(work) = work {
+        evidence.work = sum(work, lost);
     }
     if !player.trusted() {
-        evidence.counters.insert("audit_cpu_millis".to_owned(), meter.audited.cpu_millis);
-        evidence.counters.insert("audit_gpu_millis".to_owned(), meter.audited.gpu_millis);
+        run.count_audits(&mut evidence);
     }
-    player.finish().await?;
+    match within(GRACE, player.finish()).await {
+        Some(finished) => finished?,
+        None => {
+            let text = format!("player did not end within {} s", GRACE.as_secs());
+            return Err(Error::new(Kind::Unavailable, Fault::Infrastructure, text));
+        }
+    }
     Ok(evidence)
 }
 
@@ -96,100 +155,105 @@ pub fn failed(error: Error) -> Result<RunOutcome> {
     Ok(RunOutcome::Failed { class, reason: error.chain() })
 }
 
-async fn play(
-    player: &mut dyn Player,
-    meter: &mut Meter<'_>,
-    rows: &mut Dealer,
-    around: &Surroundings,
-    evidence: &mut Evidence,
-) -> Result<()> {
-    let task = evidence.task.clone();
-    let (id, budget, measuring) = (task.id(), &task.budget, &task.measuring);
-    let limits = Limits { task: &task, started: Instant::now() };
-    let mut points = measuring.points.iter().zip(&measuring.audits).peekable();
-    let mut tokens = 0;
-    for step in 0..budget.steps {
-        limits.check(player, meter, &around.cancel).await?;
-        if let Some((_, audits)) = points.next_if(|(point, _)| **point == step) {
-            let deal = rows.upcoming(measuring.rows);
-            let point = meter.take(player, rows, &deal, Place { step, tokens, audits: *audits }).await?;
-            around.observer.on(&Event::Measured { task: id, point: &point });
-            let verdict = meter.judge(&point);
-            evidence.points.push(point);
+const AUDIT_CPU: &str = "audit_cpu_millis";
+const AUDIT_GPU: &str = "audit_gpu_millis";
+
+fn count(evidence: &Evidence, name: &str) -> u64 {
+    evidence.counters.get(name).copied().unwrap_or_default()
+}
+
+/// One attempt at a task.
+#[derive(Debug)]
+struct Run<'a> {
+    task: &'a TrainTask,
+    around: &'a Surroundings,
+    watch: &'a Watch,
+    /// Steps that attempts before have done.
+    step: u64,
+    /// Their work, and what their auditors used.
+    carried: Work,
+    audited: [u64; 2],
+    meter: Meter<'a>,
+    saver: Saver<'a>,
+}
+
+impl Run<'_> {
+    async fn play(&mut self, player: &mut dyn Player, rows: &mut Dealer, evidence: &mut Evidence) -> Result<()> {
+        let (task, around) = (self.task, self.around);
+        let (id, budget, measuring) = (task.id(), &task.budget, &task.measuring);
+        let taken = evidence.points.len();
+        let mut points = measuring.points.iter().zip(&measuring.audits).skip(taken).peekable();
+        let per_step = u64::from(budget.batch) * u64::from(budget.sequence);
+        let mut tokens = self.step * per_step;
+        for step in self.step..budget.steps {
+            self.check(player).await?;
+            if let Some((_, audits)) = points.next_if(|(point, _)| **point == step) {
+                // Before the rows are shown: what is saved knows nothing of them.
+                let saved = self.watch.bound(self.saver.save(player, step)).await?;
+                let deal = rows.upcoming(measuring.rows);
+                let point = self.meter.take(player, rows, &deal, Place { step, tokens, audits: *audits }).await?;
+                around.observer.on(&Event::Measured { task: id, point: &point });
+                let verdict = self.meter.judge(&point);
+                evidence.points.push(point);
+                verdict?;
+                if let Some(state) = saved {
+                    let work = self.spent(player).await?;
+                    self.count_audits(evidence);
+                    self.saver.record(state, evidence, work, self.watch.spent()).await?;
+                }
+            }
+            let batch = rows.training(budget.batch);
+            let mut report = self.watch.bound(player.train(&batch.rows)).await?;
+            for _ in 1..task.role.inner_steps() {
+                report = self.watch.bound(player.train(&batch.rows)).await?;
+            }
+            tokens += per_step;
+            record(evidence, step + 1, report, &batch, player.trusted());
+            evidence.counters.insert("tokens".to_owned(), tokens);
+            around.observer.on(&Event::Progress { task: id, done: step + 1, of: budget.steps });
+        }
+        if measuring.held_out_rows > 0 {
+            self.check(player).await?;
+            let deal = rows.held_out(measuring.held_out_rows);
+            let place = Place { step: budget.steps, tokens, audits: measuring.held_out_rows };
+            let point = self.meter.take(player, rows, &deal, place).await?;
+            let verdict = self.meter.judge(&point);
+            evidence.held_out = Some(point);
             verdict?;
         }
-        let batch = rows.training(budget.batch);
-        let mut report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
-        for _ in 1..task.role.inner_steps() {
-            report = unless_cancelled(player.train(&batch.rows), &around.cancel).await?;
-        }
-        tokens += u64::from(budget.batch) * u64::from(budget.sequence);
-        record(evidence, step + 1, report, &batch, player.trusted());
-        evidence.counters.insert("tokens".to_owned(), tokens);
-        around.observer.on(&Event::Progress { task: id, done: step + 1, of: budget.steps });
+        let snapshot = self.watch.bound(player.snapshot()).await?;
+        evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
+        self.check(player).await
     }
-    if measuring.held_out_rows > 0 {
-        limits.check(player, meter, &around.cancel).await?;
-        let deal = rows.held_out(measuring.held_out_rows);
-        let place = Place { step: budget.steps, tokens, audits: measuring.held_out_rows };
-        let point = meter.take(player, rows, &deal, place).await?;
-        let verdict = meter.judge(&point);
-        evidence.held_out = Some(point);
-        verdict?;
-    }
-    let snapshot = unless_cancelled(player.snapshot(), &around.cancel).await?;
-    evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
-    limits.check(player, meter, &around.cancel).await
-}
 
-/// What counts as work: all that the player did, and its auditors where it is measured by them alone.
-async fn spent(player: &mut dyn Player, meter: &Meter<'_>) -> Result<Work> {
-    let Work { cpu_millis, gpu_millis } = player.spent().await?;
-    let charged = match player.measuring() {
-        Measuring::Claims => Work::default(),
-        Measuring::Prefixes => meter.audited,
-    };
-    Ok(Work {
-        cpu_millis: cpu_millis.saturating_add(charged.cpu_millis),
-        gpu_millis: gpu_millis.saturating_add(charged.gpu_millis),
-    })
-}
-
-/// What a run may spend of time.
-#[derive(Debug)]
-struct Limits<'a> {
-    task: &'a TrainTask,
-    started: Instant,
-}
-
-impl Limits<'_> {
-    async fn check(&self, player: &mut dyn Player, meter: &Meter<'_>, cancel: &Cancel) -> Result<()> {
-        let over = |text: String| Err(Error::new(Kind::Limit, Fault::Miner, text));
-        if cancel.is_cancelled() {
-            return Err(cancelled());
-        }
+    /// That the run has time left, of both kinds.
+    async fn check(&self, player: &mut dyn Player) -> Result<()> {
+        self.watch.check()?;
         // The time of a budget is that of one step per batch.
-        let times = |millis: u64| millis.saturating_mul(u64::from(self.task.role.inner_steps()));
-        let (wall, processor) = (times(self.task.budget.wall_millis), times(self.task.budget.cpu_millis));
-        if self.started.elapsed() > Duration::from_millis(wall) {
-            return over(format!("run took longer than its {wall} ms"));
-        }
-        if spent(player, meter).await?.cpu_millis > processor {
-            return over(format!("run used more than its {processor} ms of processor time"));
+        let inner = u64::from(self.task.role.inner_steps());
+        let processor = self.task.budget.cpu_millis.saturating_mul(inner);
+        if self.watch.bound(self.spent(player)).await?.cpu_millis > processor {
+            let text = format!("run used more than its {processor} ms of processor time");
+            return Err(Error::new(Kind::Limit, Fault::Miner, text));
         }
         Ok(())
     }
-}
 
-fn cancelled() -> Error {
-    Error::new(Kind::Cancelled, Fault::Policy, "run was cancelled")
-}
+    /// What counts as work: all that the player did, in all attempts that led here, and its auditors where it is
+    /// measured by them alone.
+    async fn spent(&self, player: &mut dyn Player) -> Result<Work> {
+        let work = sum(self.carried, player.spent().await?);
+        Ok(match player.measuring() {
+            Measuring::Claims => work,
+            Measuring::Prefixes => sum(work, self.meter.audited),
+        })
+    }
 
-/// A call that is dropped when the run is cancelled.
-pub(super) async fn unless_cancelled<T>(call: impl Future<Output = Result<T>>, cancel: &Cancel) -> Result<T> {
-    match select(pin!(call), cancel.cancelled()).await {
-        Either::Left((result, _)) => result,
-        Either::Right(_) => Err(cancelled()),
+    fn count_audits(&self, evidence: &mut Evidence) {
+        let [cpu, gpu] = self.audited;
+        let Work { cpu_millis, gpu_millis } = self.meter.audited;
+        evidence.counters.insert(AUDIT_CPU.to_owned(), cpu.saturating_add(cpu_millis));
+        evidence.counters.insert(AUDIT_GPU.to_owned(), gpu.saturating_add(gpu_millis));
     }
 }
 
@@ -226,10 +290,16 @@ mod tests {
     };
     use async_trait::async_trait;
     use futures::executor::block_on;
-    use prism_core::{Digest, artifacts::MemoryArtifacts};
+    use prism_core::{
+        Artifacts, Cancel, Digest,
+        artifacts::{ArtifactsExt, MemoryArtifacts},
+        trainer::Checkpoints,
+    };
     use std::{
+        collections::BTreeSet,
         f64::consts::LN_2,
         sync::{Arc, Mutex},
+        time::Instant,
     };
 
     /// Claims as told, and remembers what it was shown.
@@ -240,12 +310,37 @@ mod tests {
         trusted: bool,
         cpu_millis: u64,
         cancel: Option<Cancel>,
+        /// The call that it never answers.
+        hangs: &'static str,
+        /// The step at which its machine fails, or else its own code.
+        fails: Option<(u64, Fault)>,
+        steps: u64,
+        saves: bool,
         seen: Arc<Mutex<Vec<(&'static str, Rows)>>>,
     }
 
     fn scripted() -> Scripted {
         let seen = Arc::new(Mutex::new(vec![]));
-        Scripted { claim: 5.0, short: false, trusted: true, cpu_millis: 7, cancel: None, seen }
+        Scripted {
+            claim: 5.0,
+            short: false,
+            trusted: true,
+            cpu_millis: 7,
+            cancel: None,
+            hangs: "",
+            fails: None,
+            steps: 0,
+            saves: false,
+            seen,
+        }
+    }
+
+    impl Scripted {
+        async fn answer(&self, call: &str) {
+            if self.hangs == call {
+                futures::future::pending::<()>().await;
+            }
+        }
     }
 
     #[async_trait]
@@ -255,11 +350,13 @@ mod tests {
         }
         async fn claim(&mut self, rows: &Rows) -> Result<Claims> {
             self.seen.lock().unwrap().push(("claim", rows.clone()));
+            self.answer("claim").await;
             let positions = rows.columns - 1;
             let count = (rows.rows * positions) as usize - usize::from(self.short);
             Ok(Claims { values: vec![self.claim; count], rows: rows.rows, positions })
         }
         async fn logits_at(&mut self, _: &Rows, _: &[u32]) -> Result<Logits> {
+            self.answer("logits").await;
             Err(Error::bug("not asked for"))
         }
         async fn train(&mut self, batch: &Rows) -> Result<StepReport> {
@@ -268,22 +365,43 @@ mod tests {
                 cancel.cancel();
                 futures::future::pending::<()>().await;
             }
+            self.answer("train").await;
+            match self.fails {
+                Some((step, fault)) if step == self.steps => {
+                    return Err(Error::new(Kind::Unavailable, fault, "sandbox is gone"));
+                }
+                _ => self.steps += 1,
+            }
             Ok(StepReport([("loss", Finite::ONE), ("gradient_norm", Finite::ZERO)].into()))
         }
         async fn snapshot(&mut self) -> Result<Snapshot> {
+            self.answer("snapshot").await;
             Ok(Snapshot { state: Digest::of(b""), bytes: 11 })
         }
+        async fn save(&mut self, artifacts: &dyn Artifacts) -> Result<Option<Snapshot>> {
+            self.answer("save").await;
+            if !self.saves {
+                return Ok(None);
+            }
+            let state = artifacts.keep_bytes(&self.steps.to_le_bytes()).await?;
+            Ok(Some(Snapshot { state, bytes: 8 }))
+        }
         async fn auditor(&self, _: Snapshot) -> Result<Option<Box<dyn Player>>> {
+            if self.hangs == "logits" {
+                return Ok(Some(Box::new(Scripted { hangs: "logits", ..scripted() })));
+            }
+            self.answer("auditor").await;
             Ok(None)
         }
         async fn freeze(&mut self) -> Result<()> {
+            self.answer("freeze").await;
             Ok(())
         }
         async fn thaw(&mut self) -> Result<()> {
             Ok(())
         }
         async fn spent(&mut self) -> Result<Work> {
-            Ok(Work { cpu_millis: self.cpu_millis, gpu_millis: 0 })
+            Ok(Work { cpu_millis: self.cpu_millis + self.steps, gpu_millis: 0 })
         }
         async fn finish(self: Box<Self>) -> Result<()> {
             Ok(())
@@ -341,7 +459,7 @@ mod tests {
         assert_eq!((series.witness, series.steps.clone()), (Witness::Host, (1..=12).collect()));
         assert_eq!(series.values, [Finite::ONE; 12]);
         assert_eq!((evidence.counters["tokens"], evidence.counters["snapshot_bytes"]), (12 * 128, 11));
-        assert_eq!(evidence.work.cpu_millis, 7);
+        assert_eq!(evidence.work.cpu_millis, 7 + 12);
     }
 
     #[test]
@@ -397,6 +515,183 @@ mod tests {
         let evidence = play_with(player, |_| {}, &around().cancelled_by(cancel)).unwrap();
         assert_eq!(class(&evidence), Some(FailureClass::Cancelled));
         assert_eq!(evidence.points.len(), 1, "what was seen before stays");
+    }
+
+    #[test]
+    fn a_call_that_is_never_answered_ends_with_the_runs_time() {
+        let wall = |task: &mut TrainTask| task.budget.wall_millis = 60;
+        for hangs in ["train", "claim", "snapshot", "freeze", "auditor", "logits", "save"] {
+            let trusted = ["train", "claim"].contains(&hangs);
+            let player = Scripted { hangs, trusted, ..scripted() };
+            let kept = Arc::new(Newest::default());
+            let around = around().with_checkpoints(kept, Duration::ZERO);
+            let started = Instant::now();
+            let change = |task: &mut TrainTask| {
+                wall(task);
+                // A point that is not audited comes before any that is.
+                task.measuring.audits = if hangs == "save" { vec![0; 3] } else { vec![6; 3] };
+            };
+            let player = if hangs == "save" { Scripted { trusted: true, ..player } } else { player };
+            let evidence = play_with(player, change, &around).unwrap();
+            assert_eq!(class(&evidence), Some(FailureClass::Resource), "{hangs}");
+            assert!(started.elapsed() >= Duration::from_millis(60), "{hangs}");
+        }
+    }
+
+    /// What somebody was told last.
+    #[derive(Debug, Default)]
+    struct Newest(Mutex<Option<Digest>>);
+
+    #[async_trait]
+    impl Checkpoints for Newest {
+        async fn newest(&self, checkpoint: Digest) -> Result<()> {
+            *self.0.lock().unwrap() = Some(checkpoint);
+            Ok(())
+        }
+    }
+
+    /// A run whose attempts share artifacts and what was told of checkpoints.
+    struct Attempts {
+        task: TrainTask,
+        artifacts: Arc<MemoryArtifacts>,
+        newest: Arc<Newest>,
+        seen: Arc<Mutex<Vec<(&'static str, Rows)>>>,
+    }
+
+    impl Attempts {
+        fn new() -> Self {
+            let task = task(&stand_in().unwrap());
+            Self { task, artifacts: Arc::default(), newest: Arc::default(), seen: Arc::default() }
+        }
+
+        fn checkpoint(&self) -> Option<Digest> {
+            *self.newest.0.lock().unwrap()
+        }
+
+        fn attempt(&self, attempt: u32, fails: Option<(u64, Fault)>) -> Result<Evidence> {
+            let checkpoint = self.checkpoint();
+            let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts))
+                .with_checkpoints(Arc::<Newest>::clone(&self.newest), Duration::ZERO)
+                .in_attempt(attempt, checkpoint);
+            let mut player = Scripted { saves: true, fails, seen: Arc::clone(&self.seen), ..scripted() };
+            block_on(async {
+                let Some(digest) = checkpoint else {
+                    let mut rows = Dealer::new(&stand_in().unwrap(), &self.task)?;
+                    return run(Box::new(player), &self.task, &mut rows, &around).await;
+                };
+                let from = Checkpoint::open(&*self.artifacts, digest, &self.task).await?;
+                let mut rows = Dealer::resumed(&stand_in().unwrap(), &self.task, &from.resumes(attempt))?;
+                let state = self.artifacts.read(from.state().state, 8).await?;
+                player.steps = u64::from_le_bytes(state.try_into().unwrap());
+                assert_eq!(player.steps, from.step());
+                // What it counts itself starts anew with every player.
+                player.cpu_millis = 7 - player.steps.min(7);
+                resume(Box::new(player), &self.task, &mut rows, &around, from).await
+            })
+        }
+
+        fn rows_of(&self, call: &str) -> Vec<Vec<u32>> {
+            let seen = self.seen.lock().unwrap();
+            seen.iter()
+                .filter(|seen| seen.0 == call)
+                .flat_map(|seen| seen.1.tokens.chunks(33).map(<[u32]>::to_vec))
+                .collect()
+        }
+    }
+
+    #[test]
+    fn a_run_that_its_machine_fails_goes_on_from_the_last_checkpoint_on_rows_that_nobody_saw() {
+        let run = Attempts::new();
+        let error = run.attempt(1, Some((8, Fault::Infrastructure))).unwrap_err();
+        assert_eq!(error.fault(), Fault::Infrastructure);
+        let (trained, claimed) = (run.rows_of("train"), run.rows_of("claim"));
+        let first: BTreeSet<Vec<u32>> = trained.iter().chain(&claimed).cloned().collect();
+        run.seen.lock().unwrap().clear();
+
+        let evidence = run.attempt(2, None).unwrap();
+        assert_eq!(evidence.outcome, RunOutcome::Completed);
+        assert_eq!((evidence.resumed, evidence.counters["own_rows_from"]), (1, 5));
+        // Points 0 and 5 stay as they were taken; the one at 10 is taken now, and the held-out rows.
+        assert_eq!(evidence.points.iter().map(|point| point.step).collect::<Vec<_>>(), [0, 5, 10]);
+        assert_eq!(run.rows_of("claim").len(), 6 + 5);
+        assert_eq!(evidence.series["gradient_norm"].steps, (1..=12).collect::<Vec<_>>());
+        assert_eq!(evidence.counters["tokens"], 12 * 128);
+        let own: BTreeSet<Vec<u32>> = [run.rows_of("train"), run.rows_of("claim")].concat().into_iter().collect();
+        assert_eq!(run.rows_of("train").len(), 7 * 4);
+        assert!(own.is_disjoint(&first), "rows were seen before");
+        // Up to the checkpoint 7 + 5; lost after it 3 more steps; then 2 for the player and 12 as its steps.
+        assert_eq!(evidence.work.cpu_millis, 12 + 3 + (2 + 12));
+    }
+
+    #[test]
+    fn a_run_may_be_resumed_again_and_again_and_counts_it() {
+        let run = Attempts::new();
+        for (attempt, step) in [(1, 7), (2, 9), (3, 11)] {
+            run.attempt(attempt, Some((step, Fault::Infrastructure))).unwrap_err();
+        }
+        let evidence = run.attempt(4, None).unwrap();
+        assert_eq!((evidence.resumed, evidence.counters["own_rows_from"]), (3, 5));
+        let all = run.rows_of("train");
+        assert_eq!(all.len(), (7 + 1 + (9 + 1 - 5) + (11 + 1 - 5) + (12 - 10)) * 4);
+        assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "a row was trained on twice");
+    }
+
+    #[test]
+    fn a_run_without_a_checkpoint_starts_anew_on_everybodys_rows() {
+        let run = Attempts::new();
+        run.attempt(1, Some((4, Fault::Infrastructure))).unwrap_err();
+        assert_eq!(run.checkpoint(), None);
+        let evidence = run.attempt(2, None).unwrap();
+        assert_eq!((evidence.resumed, evidence.counters.get("own_rows_from")), (0, None));
+        let clean = play_with(scripted(), |_| {}, &around()).unwrap();
+        assert_eq!(evidence.points, clean.points);
+    }
+
+    #[test]
+    fn what_a_miners_code_does_is_final() {
+        let run = Attempts::new();
+        let evidence = run.attempt(1, Some((8, Fault::Miner))).unwrap();
+        assert_eq!(class(&evidence), Some(FailureClass::MinerCode));
+    }
+
+    #[test]
+    fn checkpoints_are_as_far_apart_as_they_are_asked_for() {
+        let player = Scripted { saves: true, ..scripted() };
+        let kept = Arc::new(Newest::default());
+        let around = around().with_checkpoints(Arc::<Newest>::clone(&kept), Duration::from_secs(3600));
+        assert_eq!(play_with(player, |_| {}, &around).unwrap().outcome, RunOutcome::Completed);
+        assert_eq!(*kept.0.lock().unwrap(), None);
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_altered_or_is_anothers_is_refused() {
+        let run = Attempts::new();
+        run.attempt(1, Some((8, Fault::Infrastructure))).unwrap_err();
+        let digest = run.checkpoint().unwrap();
+        let open = |digest, task: &TrainTask| block_on(Checkpoint::open(&*run.artifacts, digest, task)).map(|_| ());
+        assert!(open(digest, &run.task).is_ok());
+        assert_eq!(open(Digest::of(b"none"), &run.task).unwrap_err().kind(), Kind::NotFound);
+        let mut other = run.task.clone();
+        other.seed = other.seed.stream("other");
+        assert_eq!(open(digest, &other).unwrap_err().kind(), Kind::Corrupt);
+        let text = String::from_utf8(block_on(run.artifacts.read(digest, 1 << 24)).unwrap()).unwrap();
+        assert!(text.contains("\"step\":5,\"resumes\""), "{text}");
+        for altered in [
+            text.replace("\"step\":5,\"resumes\"", "\"step\":6,\"resumes\""),
+            text.replace("\"schema\":1,\"task\":{", "\"schema\":2,\"task\":{"),
+            text.replace("\"lost\"", "\"more\":0,\"lost\""),
+            text.replace("{\"step\":0,", "{\"step\":1,"),
+        ] {
+            assert_ne!(altered, text);
+            let altered = block_on(run.artifacts.keep_bytes(altered.as_bytes())).unwrap();
+            assert_eq!(open(altered, &run.task).unwrap_err().kind(), Kind::Corrupt);
+        }
+        // Forgotten with its state.
+        let state = block_on(Checkpoint::open(&*run.artifacts, digest, &run.task)).unwrap().state().state;
+        block_on(Checkpoint::forget(&*run.artifacts, digest, None)).unwrap();
+        for gone in [digest, state] {
+            assert_eq!(block_on(run.artifacts.open(gone)).unwrap_err().kind(), Kind::NotFound);
+        }
     }
 
     #[test]

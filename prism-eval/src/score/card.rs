@@ -8,7 +8,8 @@ use prism_core::{
 use std::collections::BTreeMap;
 
 /// An eligible card with one track, the training track for a `TrainingForArch` and the architecture track for others:
-/// what a scorer of one number needs to return. `quality` is moved into `[0, 1]`; one that is not a number gives a card
+/// what a scorer of one number needs to return; not eligible when a run was resumed, for that one's rows are not all
+/// those of the others. `quality` is moved into `[0, 1]`; one that is not a number gives a card
 /// without a total. Rewards follow from `advantage`.
 #[must_use]
 pub fn single_track(candidate: &Candidate<'_>, scorer: &str, quality: f64, advantage: Estimate) -> ScoreCard {
@@ -21,7 +22,7 @@ pub fn single_track(candidate: &Candidate<'_>, scorer: &str, quality: f64, advan
     let mut card = without("");
     card.reasons.clear();
     card.total = Some(quality);
-    card.eligible = true;
+    card.eligible = candidate.runs.iter().all(|run| run.resumed == 0);
     card.tracks.insert(track, TrackScore { quality, advantage, components });
     card
 }

@@ -54,6 +54,9 @@ type Rates = Vec<Vec<f64>>;
 /// pooled over points (points are fixed, rows are drawn): `sqrt(Σ (d - mean of point)² / (rows - points) / rows)`.
 /// Where claims were corrected by audits, the scatter of the correction ([`Point::audit_variance`]) is added.
 ///
+/// A run that was resumed has rows of its own from there on. Differences to rows of others scatter by the difficulty of
+/// both, so that the same formula gives the wider error of what is not paired.
+///
 /// # Errors
 /// Runs that failed, are malformed, or were not measured on the same rows.
 pub fn paired_difference(
@@ -256,6 +259,29 @@ mod tests {
         assert!((estimate.standard_error.get() - (4.0f64 / 2.0 / 4.0).sqrt()).abs() < 1e-12);
         let reverse = paired_difference(&baseline, &subject, Measured::Prequential).unwrap();
         assert_eq!(reverse.mean.get(), -estimate.mean.get());
+    }
+
+    #[test]
+    fn rows_of_a_resumed_run_are_compared_without_a_bias_and_with_the_error_of_unpaired_ones() {
+        // Rows differ by up to 4 bits, ideas by 0.1.
+        let rows = |point: u64, salt: u64| -> Vec<f64> {
+            let mut draws = prism_core::Seed::of("test", &[&point.to_le_bytes(), &salt.to_le_bytes()]).draws();
+            (0..200).map(|_| 4.0 + draws.below(4001) as f64 / 1000.0).collect()
+        };
+        let better = |rows: Vec<f64>| -> Vec<f64> { rows.into_iter().map(|bits| bits - 0.1).collect() };
+        let of = |points: [Vec<f64>; 2]| with_points(&run("any"), &[&points[0], &points[1]]);
+        let baseline = of([rows(0, 0), rows(1, 0)]);
+        let clean = of([better(rows(0, 0)), better(rows(1, 0))]);
+        let pair = |subject: &Evidence| paired_difference(subject, &baseline, Measured::Prequential).unwrap();
+        assert!((pair(&clean).mean.get() - 0.1).abs() < 1e-9 && pair(&clean).standard_error.get() < 1e-9);
+        let resumed: Vec<Estimate> =
+            (1..=100).map(|salt| pair(&of([better(rows(0, 0)), better(rows(1, salt))]))).collect();
+        let means: Vec<f64> = resumed.iter().map(|estimate| estimate.mean.get()).collect();
+        let scatter = Estimate::of(&means).unwrap().standard_error.get() * 10.0;
+        let told = mean(resumed.iter().map(|estimate| estimate.standard_error.get()).collect::<Vec<_>>().iter());
+        assert!((mean(means.iter()) - 0.1).abs() < 3.0 * scatter, "{means:?}");
+        // Against one baseline the scatter is that of the run's own rows alone; the error tells of both sides'.
+        assert!(told > scatter && told < 2.0 * scatter, "{told} told, {scatter} there");
     }
 
     #[test]

@@ -164,8 +164,14 @@ impl<'a> Field<'a> {
         let (a, t) = (numbers.architecture.get(), numbers.training.get());
         let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
             .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
-        let eligible = total.is_some() && (candidate.incumbent || !numbers.requires_confirmation());
-        if !eligible {
+        // Its rows after the failure are its own: they are compared unpaired, and a title needs a clean repeat.
+        let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
+        let eligible = total.is_some() && !resumed && (candidate.incumbent || !numbers.requires_confirmation());
+        if resumed {
+            reasons.push(
+                "not eligible: a run was resumed after a failure of the machine and waits for a clean one".into(),
+            );
+        } else if !eligible {
             reasons.push("not eligible: waits for a confirmation in a later cohort".into());
         } else if !candidate.incumbent {
             reasons.push("eligible without a confirmation, by policy: not for official use".into());

@@ -246,6 +246,18 @@ fn rewards_wait_for_a_confirmation_unless_the_policy_says_otherwise() {
 }
 
 #[test]
+fn a_run_that_was_resumed_is_scored_and_wins_no_title() {
+    let mut winner = Entry { incumbent: true, ..better("winner", "new", 0.125) };
+    winner.runs[0].resumed = 1;
+    for numbers in [&[][..], &UNCONFIRMED] {
+        let card = &score(std::slice::from_ref(&winner), &[gpt()], numbers)[0];
+        assert!(!card.eligible && card.total.is_some());
+        assert!(card.reasons.iter().any(|reason| reason.contains("resumed")), "{:?}", card.reasons);
+        assert!(!score_by(&prequential(), std::slice::from_ref(&winner), &[gpt()], numbers)[0].eligible);
+    }
+}
+
+#[test]
 fn what_was_not_measured_through_on_the_same_rows_has_no_total_and_says_why() {
     let reason = |entry: Entry, baselines: &[Entry]| {
         let card = score(&[entry], baselines, &UNCONFIRMED).remove(0);

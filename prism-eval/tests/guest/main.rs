@@ -10,27 +10,34 @@
     clippy::print_stdout,
     clippy::print_stderr
 )]
+use async_trait::async_trait;
 use prism_core::{
-    Digest, Error, Fault, Finite, Kind, Sandbox, Seed, TrainTask, Trainer,
+    Digest, Error, Fault, Finite, Kind, Observer, Sandbox, Seed, TrainTask, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
-    evidence::RunOutcome,
+    evidence::{Point, RunOutcome},
+    observer::Event,
     plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
-    trainer::Surroundings,
+    sandbox::{Capabilities, Killer, Running, SandboxSpec},
+    submission::FailureClass,
+    trainer::{Checkpoints, Surroundings},
 };
 use prism_eval::{
+    bundle::{Bundle, pack},
     data::{Corpus, fixture::stand_in, tokenizer::Bytes},
     graph::Context,
     guest::{Assignment, GuestBundle, GuestPart, GuestPlayer, GuestSettings, GuestTrainer, Pool},
-    player::{Player, Rows},
-    recipe::Recipe,
+    measure::Checkpoint,
+    player::{Measuring, Player, Rows},
+    recipe::{Recipe, RecipeSpec},
     sandbox::{
         UnsafeProcessSandbox,
         embedded::{EmbeddedConfig, EmbeddedSandbox},
         launcher,
     },
+    score::{Measured, mean_bits_per_byte},
 };
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
@@ -41,6 +48,7 @@ use support::guest_runtime;
 
 const GPT: &str = include_str!("gpt.py");
 const BLOCKS: &str = include_str!("blocks.py");
+const PREFIX: &str = include_str!("prefix.py");
 
 fn main() {
     launcher::enter();
@@ -72,6 +80,7 @@ fn main() {
         cases!(
             a_small_gpt_learns_and_its_auditor_gives_the_same_bits,
             hooks_are_called_and_a_checkpoint_is_resumed,
+            a_declared_recipe_is_resumed_to_the_same_bits,
             a_recipe_for_a_family_replaces_nothing_of_its_model,
             what_is_wrong_with_an_answer_is_said_and_is_the_miners_fault,
             leaving_early_is_the_miners_fault,
@@ -85,6 +94,13 @@ fn main() {
         if wanted("a_task_is_carried_out_with_audits") {
             settings.limits.stderr = 1 << 20;
             a_task_is_carried_out_with_audits(Arc::clone(&sandbox), settings.clone()).await;
+        }
+        settings.limits.stderr = 1 << 20;
+        if wanted("a_run_goes_on_in_another_sandbox_after_its_own_was_killed") {
+            a_run_goes_on_in_another_sandbox_after_its_own_was_killed(Arc::clone(&sandbox), settings.clone()).await;
+        }
+        if wanted("a_model_without_causal_answers_is_measured_by_prefixes") {
+            a_model_without_causal_answers_is_measured_by_prefixes(Arc::clone(&sandbox), settings.clone()).await;
         }
         if wanted("two_processes_train_as_one") {
             settings.processes = 2;
@@ -100,7 +116,10 @@ struct Stage {
 
 fn bundle(files: &[(&str, &str)]) -> GuestBundle {
     let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
-    GuestBundle { architecture: GuestPart { entrypoint: "src/model.py".into(), files }, training: None }
+    GuestBundle {
+        architecture: GuestPart { entrypoint: "src/model.py".into(), files, measuring: Measuring::Claims },
+        training: None,
+    }
 }
 
 /// The small GPT with something appended to its entry point.
@@ -294,7 +313,7 @@ async fn hooks_are_called_and_a_checkpoint_is_resumed(stage: &Stage) {
     let claims = player.claim(&rows(6, 0)).await.unwrap();
     Box::new(player).finish().await.unwrap();
     let build = assignment(&bundle, None, |_| {});
-    let mut resumed = GuestPlayer::resume(Arc::clone(&stage.pool), build, &saved).await.unwrap();
+    let mut resumed = GuestPlayer::resume(Arc::clone(&stage.pool), build, &saved, 21).await.unwrap();
     assert_eq!(resumed.claim(&rows(6, 0)).await.unwrap(), claims);
     // A hook that breaks the rules of checkpoints is the end.
     Box::new(resumed).finish().await.unwrap();
@@ -304,6 +323,39 @@ async fn hooks_are_called_and_a_checkpoint_is_resumed(stage: &Stage) {
     is(&error, Kind::Invalid, Fault::Miner);
     assert!(error.chain().contains("relative to checkpoint_dir"), "{error:?}");
 }
+
+async fn a_declared_recipe_is_resumed_to_the_same_bits(stage: &Stage) {
+    for optimizer in ["adamw", "muon"] {
+        let mut recipe = Recipe::reference();
+        if optimizer == "muon" {
+            recipe = RecipeSpec::read(MUON.as_bytes(), "recipe.yaml").unwrap().resolve().unwrap();
+        }
+        let build = || assignment(&gpt(""), Some(recipe.clone()), |_| {});
+        let mut player = GuestPlayer::build(Arc::clone(&stage.pool), build()).await.unwrap();
+        for step in 0..5 {
+            player.train(&rows(4, step)).await.unwrap();
+        }
+        let saved = player.checkpoint().await.unwrap().expect("the runner saves");
+        let mut resumed = GuestPlayer::resume(Arc::clone(&stage.pool), build(), &saved, 5).await.unwrap();
+        for step in 5..8 {
+            let reports = (player.train(&rows(4, step)).await.unwrap(), resumed.train(&rows(4, step)).await.unwrap());
+            assert_eq!(reports.0, reports.1, "{optimizer}");
+        }
+        assert_eq!(player.snapshot().await.unwrap(), resumed.snapshot().await.unwrap(), "{optimizer}");
+        Box::new(player).finish().await.unwrap();
+        Box::new(resumed).finish().await.unwrap();
+    }
+    // What nothing loads is not saved.
+    let one_way = "def save_checkpoint(model, checkpoint_dir, ctx):\n    raise RuntimeError('called')\n";
+    for bundle in [gpt(one_way), gpt("")] {
+        let mut player = stage.play(&bundle).await.unwrap();
+        player.train(&rows(4, 0)).await.unwrap();
+        assert!(player.checkpoint().await.unwrap().is_none());
+        Box::new(player).finish().await.unwrap();
+    }
+}
+
+const MUON: &str = include_str!("../../../examples/bundles/native-recipe/recipe.yaml");
 
 const TRAINING: &str = r#"
 import torch
@@ -331,7 +383,7 @@ async fn a_recipe_for_a_family_replaces_nothing_of_its_model(stage: &Stage) {
         ("src/more.py", "NOTHING = 0\n"),
     ];
     let files = files.into_iter().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
-    bundle.training = Some(GuestPart { entrypoint: "my/train.py".into(), files });
+    bundle.training = Some(GuestPart { entrypoint: "my/train.py".into(), files, measuring: Measuring::Claims });
     let mut player = stage.play(&bundle).await.unwrap();
     assert!(player.train(&rows(4, 0)).await.unwrap().0.contains_key("gradient_norm"));
     let mut plain = stage.play(&gpt("")).await.unwrap();
@@ -485,9 +537,176 @@ async fn a_task_is_carried_out_with_audits(sandbox: Arc<dyn Sandbox>, settings: 
         for audit in evidence.points.iter().chain(&evidence.held_out).flat_map(|point| &point.audits) {
             assert!((audit.claimed.get() - audit.audited.get()).abs() < 1e-4, "{audit:?}");
         }
-        let bits = |point: &prism_core::evidence::Point| point.bits_per_byte().unwrap().get();
+        let bits = |point: &Point| point.bits_per_byte().unwrap().get();
         assert!(bits(evidence.held_out.as_ref().unwrap()) < bits(point), "it learns");
         assert!(evidence.engine.starts_with("guest/") && evidence.work.cpu_millis > 0);
     }
     println!("test a_task_is_carried_out_with_audits ... ok ({:.1} s)", started.elapsed().as_secs_f64());
+}
+
+/// Starts what another sandbox starts, and kills all of it when it is told to, as a machine does that fails.
+#[derive(Debug)]
+struct Frail {
+    sandbox: Arc<dyn Sandbox>,
+    killers: Mutex<Vec<Box<dyn Killer>>>,
+}
+
+impl Frail {
+    fn fail(&self) {
+        let mut killers = self.killers.lock().unwrap();
+        // But for what waits in the pool.
+        let old = killers.len().saturating_sub(2);
+        for killer in killers.drain(..old) {
+            killer.kill(FailureClass::Infrastructure, "the machine failed");
+        }
+    }
+}
+
+#[async_trait]
+impl Sandbox for Frail {
+    fn name(&self) -> &str {
+        self.sandbox.name()
+    }
+    async fn probe(&self) -> prism_core::Result<Capabilities> {
+        self.sandbox.probe().await
+    }
+    async fn start(&self, spec: SandboxSpec) -> prism_core::Result<Box<dyn Running>> {
+        let running = self.sandbox.start(spec).await?;
+        self.killers.lock().unwrap().push(running.killer());
+        Ok(running)
+    }
+    async fn sweep(&self) -> prism_core::Result<usize> {
+        self.sandbox.sweep().await
+    }
+}
+
+/// Lets the machine fail after so many steps.
+#[derive(Debug)]
+struct FailsAfter(u64, Arc<Frail>);
+
+impl Observer for FailsAfter {
+    fn on(&self, event: &Event<'_>) {
+        if matches!(event, Event::Progress { done, .. } if *done == self.0) {
+            self.1.fail();
+        }
+    }
+}
+
+/// What was told last.
+#[derive(Debug, Default)]
+struct Newest(Mutex<Option<Digest>>);
+
+#[async_trait]
+impl Checkpoints for Newest {
+    async fn newest(&self, checkpoint: Digest) -> prism_core::Result<()> {
+        *self.0.lock().unwrap() = Some(checkpoint);
+        Ok(())
+    }
+}
+
+async fn a_run_goes_on_in_another_sandbox_after_its_own_was_killed(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {
+    let corpus = stand_in().unwrap();
+    let artifacts = Arc::new(MemoryArtifacts::new());
+    let frail = Arc::new(Frail { sandbox, killers: Mutex::default() });
+    let trainer = GuestTrainer::new(Arc::clone(&frail) as _, Arc::clone(&corpus), settings).unwrap();
+    let started = Instant::now();
+    let recipe = artifacts.keep_bytes(&Recipe::reference().canonical_bytes()).await.unwrap();
+    let mut asked = task(&corpus, 24);
+    (asked.measuring.points, asked.measuring.audits) = (vec![0, 8, 16], vec![6; 3]);
+    let newest = Arc::new(Newest::default());
+    let around =
+        || Surroundings::new(artifacts.clone()).with_checkpoints(Arc::<Newest>::clone(&newest), Duration::ZERO);
+
+    // What the miner's own code does is final, checkpoint or not.
+    let crashing =
+        "self.calls = getattr(self, 'calls', 0) + self.training; assert self.calls < 12; return plain(self, tokens)";
+    let bundle = artifacts.keep_bytes(&forward(crashing).canonical_bytes()).await.unwrap();
+    let crash = TrainTask { subject: Subject::Guest { bundle, recipe: Some(recipe) }, ..asked.clone() };
+    let evidence = trainer.train(&crash, &around()).await.unwrap();
+    let crashed = matches!(evidence.outcome, RunOutcome::Failed { class: FailureClass::MinerCode, .. });
+    assert!(crashed && evidence.points.len() == 2, "{:?}", evidence.outcome);
+    assert!(newest.0.lock().unwrap().take().is_some(), "there was a checkpoint");
+
+    let bundle = artifacts.keep_bytes(&gpt("").canonical_bytes()).await.unwrap();
+    asked.subject = Subject::Guest { bundle, recipe: Some(recipe) };
+    let watch = Arc::new(FailsAfter(13, Arc::clone(&frail)));
+    let error = trainer.train(&asked, &around().observed_by(watch)).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Infrastructure, "{error:?}");
+    let checkpoint = newest.0.lock().unwrap().expect("a checkpoint");
+
+    // One whose state is another's is refused, and so is the task's neighbour's.
+    let text = artifacts.read(checkpoint, 1 << 24).await.unwrap();
+    let from = Checkpoint::open(&*artifacts, checkpoint, &asked).await.unwrap();
+    let text = String::from_utf8(text).unwrap().replace(&from.state().state.to_string(), &bundle.to_string());
+    let altered = artifacts.keep_bytes(text.as_bytes()).await.unwrap();
+    let error = trainer.train(&asked, &around().in_attempt(2, Some(altered))).await.unwrap_err();
+    is(&error, Kind::Corrupt, Fault::Validator);
+    let error = trainer.train(&crash, &around().in_attempt(2, Some(checkpoint))).await.unwrap_err();
+    is(&error, Kind::Corrupt, Fault::Validator);
+
+    let evidence = trainer.train(&asked, &around().in_attempt(2, Some(checkpoint))).await.unwrap();
+    assert_eq!(evidence.outcome, RunOutcome::Completed);
+    assert_eq!((evidence.resumed, evidence.counters["own_rows_from"]), (1, 8));
+    assert_eq!(evidence.points.iter().map(|point| point.step).collect::<Vec<_>>(), [0, 8, 16]);
+    let first: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let kept = serde_json::to_value(&evidence.points[..2]).unwrap();
+    assert_eq!(first["points"], kept, "what is on record stays");
+    let millis = |name: &str| first[name]["cpu_millis"].as_u64().unwrap();
+    assert!(millis("work") > 0 && millis("lost") > 0, "{first}");
+    assert!(evidence.work.cpu_millis > millis("work") + millis("lost"));
+    // It goes on learning from what it had learnt: no step after the failure is as bad as the first.
+    let loss = &evidence.series["train_bits_per_byte"];
+    assert_eq!(loss.steps, (1..=24).collect::<Vec<_>>());
+    assert!(loss.values[8..].iter().all(|bits| *bits < loss.values[1]), "{:?}", loss.values);
+    println!(
+        "test a_run_goes_on_in_another_sandbox_after_its_own_was_killed ... ok ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    );
+}
+
+async fn a_model_without_causal_answers_is_measured_by_prefixes(sandbox: Arc<dyn Sandbox>, settings: GuestSettings) {
+    let corpus = stand_in().unwrap();
+    let artifacts = Arc::new(MemoryArtifacts::new());
+    let trainer = GuestTrainer::new(sandbox, Arc::clone(&corpus), settings).unwrap();
+    let started = Instant::now();
+    let manifest = "kind: full\narchitecture: { entrypoint: prefix.py, measuring: prefixes }\ntraining: { entrypoint: prefix.py }\n";
+    let files =
+        [("prism.yaml", manifest), ("prefix.py", PREFIX)].map(|(path, text)| (path.to_owned(), text.to_owned()));
+    let bundle = Bundle::read(&pack(&files.into()).unwrap()).unwrap();
+    let bundle = GuestBundle::of(&bundle).unwrap().unwrap();
+    assert_eq!((bundle.architecture.measuring, &bundle.training), (Measuring::Prefixes, &None));
+    let bundle = artifacts.keep_bytes(&bundle.canonical_bytes()).await.unwrap();
+    let mut task = task(&corpus, 200);
+    task.subject = Subject::Guest { bundle, recipe: None };
+    (task.measuring.rows, task.measuring.held_out_rows) = (40, 40);
+    let evidence = trainer.train(&task, &Surroundings::new(artifacts.clone())).await.unwrap();
+    assert_eq!(evidence.outcome, RunOutcome::Completed);
+    let bits = |point: &Point| point.bits_per_byte().unwrap().get();
+    let (first, last) = (bits(&evidence.points[0]), bits(evidence.held_out.as_ref().unwrap()));
+    assert!((6.0..10.0).contains(&first) && last < first - 1.5, "{first} to {last}");
+    for point in evidence.points.iter().chain(&evidence.held_out) {
+        assert_eq!(point.audits.len(), 40, "one position of every row");
+        assert!(point.audits.iter().all(|audit| audit.claimed == audit.audited));
+    }
+    // It is scored like any other.
+    let score = mean_bits_per_byte(&evidence, Measured::Prequential).unwrap();
+    assert!(score.mean.get() < first && score.standard_error.get() > 0.0, "{score:?}");
+    // What its auditors used is work: without it, a player of the same steps has spent less.
+    let audits = evidence.counters["audit_cpu_millis"];
+    assert!(audits > 0 && evidence.work.cpu_millis > audits, "{} of {:?}", audits, evidence.work);
+    let part = GuestPart {
+        entrypoint: "prefix.py".into(),
+        files: [("prefix.py".into(), PREFIX.into())].into(),
+        measuring: Measuring::Claims,
+    };
+    let claiming = GuestBundle { architecture: part, training: None };
+    let claiming = artifacts.keep_bytes(&claiming.canonical_bytes()).await.unwrap();
+    task.subject = Subject::Guest { bundle: claiming, recipe: None };
+    let evidence = trainer.train(&task, &Surroundings::new(artifacts.clone())).await.unwrap();
+    let why = "claims of whole rows look ahead, and no auditor sees what they see";
+    assert!(matches!(evidence.outcome, RunOutcome::Failed { class: FailureClass::MinerCode, .. }), "{why}");
+    println!(
+        "test a_model_without_causal_answers_is_measured_by_prefixes ... ok ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    );
 }

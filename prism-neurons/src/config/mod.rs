@@ -70,8 +70,16 @@ impl Default for ChainConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KeyConfig {
-    /// A file that holds the hotkey's secret: a mnemonic, a `0x` seed, or a development URI such as `//Alice`.
+    /// A file that holds the hotkey's secret: a keyfile, a mnemonic, a `0x` seed, or a development URI such as `//Alice`.
     pub hotkey_file: Option<PathBuf>,
+    /// A wallet in the official layout, by its name, instead of a file.
+    pub wallet: Option<String>,
+    /// The hotkey in that wallet; `default` when absent.
+    pub hotkey: Option<String>,
+    /// The folder of wallets; `~/.bittensor/wallets` when absent.
+    pub wallets: Option<PathBuf>,
+    /// A file that holds the password of an encrypted key; the terminal is asked when absent.
+    pub password_file: Option<PathBuf>,
 }
 
 /// Where submissions come in.
@@ -96,11 +104,13 @@ impl Default for HttpConfig {
 pub struct DataConfig {
     /// The folder of the database and the artifacts.
     pub folder: PathBuf,
+    /// The folder of the text that models learn from, as `prism data prepare` makes it.
+    pub dataset: Option<PathBuf>,
 }
 
 impl Default for DataConfig {
     fn default() -> Self {
-        Self { folder: PathBuf::from("prism-data") }
+        Self { folder: PathBuf::from("prism-data"), dataset: None }
     }
 }
 
@@ -133,11 +143,14 @@ pub struct EvaluationConfig {
     pub attempts: u32,
     /// The longest a run may take.
     pub deadline: Span,
+    /// The least time between two checkpoints of a run of Python, and before the first. A shorter run that this machine
+    /// fails starts anew, and a longer one goes on from its last checkpoint, at the price that it wins no title.
+    pub checkpoint_every: Span,
 }
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600) }
+        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600), checkpoint_every: Span::from_secs(600) }
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use prism_chain::request::RequestError;
+use prism_chain::request::{RequestError, VerifyError};
 use prism_core::{Error, Fault, Hotkey, Netuid, SubmissionId};
 use std::time::Duration;
 
@@ -169,6 +169,17 @@ impl IntakeError {
             Self::Busy { .. } => Some(Duration::from_secs(1)),
             Self::Chain(_) | Self::Store(_) | Self::Artifacts(_) | Self::Check(_) => Some(Duration::from_secs(10)),
             _ => None,
+        }
+    }
+}
+
+impl From<VerifyError> for IntakeError {
+    fn from(error: VerifyError) -> Self {
+        match error {
+            VerifyError::Request(error) => Self::Request(error),
+            VerifyError::Busy { most } => Self::Busy { most },
+            VerifyError::Deadline(after) => Self::Deadline(after),
+            other => Self::Check(other.into()),
         }
     }
 }

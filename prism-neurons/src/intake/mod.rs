@@ -29,7 +29,7 @@ use crate::{
     wire::{Accepted, MAX_BODY_BYTES},
 };
 use axum::{body::Body, extract::Request};
-use prism_chain::request::RequestError;
+use prism_chain::request::{RequestError, Verifier, VerifierLimits};
 use prism_core::{
     Artifacts, ChainView, Clock, Digest, Hotkey, Netuid, Nonces, artifacts::ArtifactsExt, submission::SubmissionStatus,
 };
@@ -96,6 +96,7 @@ struct Inner {
     parts: IntakeParts,
     registered: Registered,
     permits: Semaphore,
+    verifier: Verifier,
     /// When expired nonces were last forgotten, on the clock's monotonic time.
     purged: Mutex<Duration>,
 }
@@ -105,9 +106,11 @@ impl Intake {
     #[must_use]
     pub fn new(parts: IntakeParts) -> Self {
         let registered = Registered::new(Arc::clone(&parts.chain), parts.netuid, Arc::clone(&parts.clock));
-        let permits = Semaphore::new(parts.limits.concurrent);
+        let IntakeLimits { concurrent, deadline, .. } = parts.limits;
+        let permits = Semaphore::new(concurrent);
+        let verifier = Verifier::new(VerifierLimits { pending: concurrent, deadline, ..VerifierLimits::default() });
         let purged = Mutex::new(parts.clock.monotonic());
-        Self(Arc::new(Inner { parts, registered, permits, purged }))
+        Self(Arc::new(Inner { parts, registered, permits, verifier, purged }))
     }
 
     /// Takes one request in.
@@ -137,7 +140,7 @@ impl Intake {
         }
         let block = self.0.registered.check(hotkey).await?;
         let now = parts.clock.now();
-        claim.verify(head, parts.validator, now)?;
+        self.0.verifier.check(claim.proof(head, parts.validator, now)?).await?;
         if parts.store.is_spent(hotkey, &claim.nonce()).await? {
             return Err(RequestError::NonceReused.into());
         }

@@ -7,7 +7,7 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures::StreamExt;
-use prism_chain::request::{RequestError, Signed, btauth};
+use prism_chain::request::{Proof, RequestError, Signed, btauth};
 use prism_core::{Digest, Hotkey};
 use serde::{Deserialize, de::DeserializeOwned};
 use std::time::SystemTime;
@@ -28,7 +28,7 @@ pub(super) struct Head {
 /// A request in one of its three forms.
 #[derive(Debug)]
 pub(super) struct Claim {
-    proof: Proof,
+    form: Form,
     /// What the signature covers.
     digest: Digest,
     pub(super) bundle: Vec<u8>,
@@ -36,7 +36,7 @@ pub(super) struct Claim {
 }
 
 #[derive(Debug)]
-enum Proof {
+enum Form {
     Prism(Signed),
     Btauth(btauth::Signed),
 }
@@ -56,10 +56,10 @@ impl Claim {
             // A value that is not ASCII fits no shape; it must count, so that it isn't overlooked beside another.
             head.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("\u{fffd}")).collect()
         };
-        let proof = if !header(btauth::HEADER_VERSION).is_empty() {
-            Proof::Btauth(btauth::Signed::from_headers(header)?)
+        let form = if !header(btauth::HEADER_VERSION).is_empty() {
+            Form::Btauth(btauth::Signed::from_headers(header)?)
         } else if !header(prism_chain::request::HEADER_HOTKEY).is_empty() {
-            Proof::Prism(Signed::from_headers(header)?)
+            Form::Prism(Signed::from_headers(header)?)
         } else {
             return Self::from_json(body);
         };
@@ -74,7 +74,7 @@ impl Claim {
             };
             (body.to_vec(), checked_name(HEADER_NAME, name)?)
         };
-        Self::new(proof, Digest::of(body), bundle, name)
+        Self::new(form, Digest::of(body), bundle, name)
     }
 
     fn from_json(body: &[u8]) -> Result<Self, IntakeError> {
@@ -82,47 +82,47 @@ impl Claim {
         let signed = Signed::from_fields(&request.hotkey, &request.nonce, request.timestamp, &request.signature)?;
         let bundle = decode(&request.code)?;
         let digest = Digest::of(&bundle);
-        Self::new(Proof::Prism(signed), digest, bundle, checked_name("name", request.name)?)
+        Self::new(Form::Prism(signed), digest, bundle, checked_name("name", request.name)?)
     }
 
-    fn new(proof: Proof, digest: Digest, bundle: Vec<u8>, name: Option<String>) -> Result<Self, IntakeError> {
+    fn new(form: Form, digest: Digest, bundle: Vec<u8>, name: Option<String>) -> Result<Self, IntakeError> {
         if bundle.is_empty() {
             return Err(IntakeError::Empty);
         }
-        Ok(Self { proof, digest, bundle, name })
+        Ok(Self { form, digest, bundle, name })
     }
 
     pub(super) fn hotkey(&self) -> Hotkey {
-        match &self.proof {
-            Proof::Prism(signed) => signed.hotkey,
-            Proof::Btauth(signed) => signed.hotkey,
+        match &self.form {
+            Form::Prism(signed) => signed.hotkey,
+            Form::Btauth(signed) => signed.hotkey,
         }
     }
 
     /// Forms don't share nonces: the official SDK's is a time.
     pub(super) fn nonce(&self) -> String {
-        match &self.proof {
-            Proof::Prism(signed) => signed.nonce.clone(),
-            Proof::Btauth(signed) => format!("btauth:{}", signed.nonce),
+        match &self.form {
+            Form::Prism(signed) => signed.nonce.clone(),
+            Form::Btauth(signed) => format!("btauth:{}", signed.nonce),
         }
     }
 
     pub(super) fn keep_nonce_until(&self, now: SystemTime) -> SystemTime {
-        match &self.proof {
-            Proof::Prism(_) => Signed::keep_nonce_until(now),
-            Proof::Btauth(_) => btauth::Signed::keep_nonce_until(now),
+        match &self.form {
+            Form::Prism(_) => Signed::keep_nonce_until(now),
+            Form::Btauth(_) => btauth::Signed::keep_nonce_until(now),
         }
     }
 
-    /// Freshness, then the signature.
-    pub(super) fn verify(&self, head: &Head, receiver: Option<Hotkey>, now: SystemTime) -> Result<(), RequestError> {
-        match &self.proof {
-            Proof::Prism(signed) => signed.verify(&self.digest, now),
-            Proof::Btauth(signed) => {
+    /// Checks freshness; what is left is the signature.
+    pub(super) fn proof(&self, head: &Head, receiver: Option<Hotkey>, now: SystemTime) -> Result<Proof, RequestError> {
+        match &self.form {
+            Form::Prism(signed) => signed.proof(&self.digest, now),
+            Form::Btauth(signed) => {
                 let receiver = receiver.ok_or(RequestError::Receiver)?;
                 let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
                 let target = btauth::Target { method: head.method.as_str(), path, body: self.digest, receiver };
-                signed.verify(&target, now)
+                signed.proof(&target, now)
             }
         }
     }

@@ -5,7 +5,10 @@ pub use folder::{PackError, pack_folder};
 
 use crate::wire::{Accepted, Curve, Refused, SubmissionRequest, SubmissionView};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use prism_chain::{request::Unsigned, signer::Signer};
+use prism_chain::{
+    request::Unsigned,
+    signer::{Signer, sign_checked},
+};
 use prism_core::{Clock, Digest, Error, Fault, Kind, Retry, SubmissionId};
 use reqwest::{Client, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -117,7 +120,7 @@ impl Miner {
         let mut nonce = [0; 16];
         getrandom::fill(&mut nonce).map_err(MinerError::Nonce)?;
         let request = Unsigned::new(self.signer.hotkey(), hex::encode(nonce), self.clock.now(), Digest::of(bundle));
-        let signature = self.signer.sign(request.line().as_bytes()).await?;
+        let signature = sign_checked(&self.signer, request.line().as_bytes()).await?;
         Ok(SubmissionRequest {
             hotkey: request.hotkey.ss58(),
             signature: hex::encode(signature),

@@ -85,6 +85,14 @@ impl Artifacts for FileArtifacts {
         blocking(move || place(&from, &to)).await?;
         Ok(digest)
     }
+
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        let path = self.path(digest);
+        match tokio::fs::remove_file(&path).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", &path, error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Removed when dropped; after renaming there is nothing to remove.

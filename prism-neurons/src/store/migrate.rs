@@ -3,7 +3,8 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 2] = [include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
   version    INTEGER PRIMARY KEY,
@@ -64,7 +65,7 @@ mod tests {
         db.execute("INSERT INTO schema_version (version, digest) VALUES (99, 'x')", []).unwrap();
         assert!(matches!(migrate(&mut db), Err(StoreError::Newer { found: 99, .. })));
         db.execute("DELETE FROM schema_version WHERE version = 99", []).unwrap();
-        db.execute("UPDATE schema_version SET digest = 'x'", []).unwrap();
+        db.execute("UPDATE schema_version SET digest = 'x' WHERE version = 1", []).unwrap();
         assert!(matches!(migrate(&mut db), Err(StoreError::Migrated(1))));
     }
 }

@@ -130,7 +130,7 @@ impl Store {
         self.write(move |db| {
             let digest = Digest::of(&bytes);
             let sql = "UPDATE runs SET status = 'done', evidence = ?2, digest = ?3, class = ?4, error = NULL,
-                       ended_at = ?5 WHERE task = ?1 AND status = 'running'";
+                       checkpoint = NULL, ended_at = ?5 WHERE task = ?1 AND status = 'running'";
             let values = params![task.to_string(), bytes, digest.to_string(), class, millis(now)];
             let moved = execute(db, sql, values)?;
             moved_one(db, moved, task, "running")?;
@@ -159,13 +159,56 @@ impl Store {
         .await
     }
 
+    /// Records what the next attempt at a run goes on from, while this attempt is running. Gives back what it was before,
+    /// which nobody asks for any more.
+    ///
+    /// # Errors
+    /// `State` when the run is not running, or in another attempt.
+    pub async fn record_checkpoint(
+        &self,
+        task: TaskId,
+        attempt: u32,
+        checkpoint: Digest,
+    ) -> Result<Option<Digest>, StoreError> {
+        self.write(move |db| {
+            let before = checkpoint_of(db, task)?;
+            let sql = "UPDATE runs SET checkpoint = ?3 WHERE task = ?1 AND attempts = ?2 AND status = 'running'";
+            let moved = execute(db, sql, params![task.to_string(), attempt, checkpoint.to_string()])?;
+            moved_one(db, moved, task, "running in this attempt")?;
+            Ok(before)
+        })
+        .await
+    }
+
+    /// What the next attempt at a run goes on from.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn checkpoint(&self, task: TaskId) -> Result<Option<Digest>, StoreError> {
+        self.read(move |db| checkpoint_of(db, task)).await
+    }
+
+    /// Lets the next attempt at a run start anew. Gives back what it would have gone on from.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn drop_checkpoint(&self, task: TaskId) -> Result<Option<Digest>, StoreError> {
+        self.write(move |db| {
+            let before = checkpoint_of(db, task)?;
+            execute(db, "UPDATE runs SET checkpoint = NULL WHERE task = ?1", [task.to_string()])?;
+            Ok(before)
+        })
+        .await
+    }
+
     /// Runs of a cohort's baselines that were given up are to be done again: without them nobody can be scored. How many.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn retry_baselines(&self, cohort: u64) -> Result<usize, StoreError> {
         self.write(move |db| {
-            let sql = "UPDATE runs SET status = 'pending', attempts = 0 WHERE status = 'abandoned' AND task IN (
+            let sql = "UPDATE runs SET status = 'pending', attempts = 0, checkpoint = NULL
+                       WHERE status = 'abandoned' AND task IN (
                            SELECT er.task FROM entrant_runs er JOIN entrants e USING (cohort, submission)
                            WHERE cohort = ?1 AND e.role = 'baseline')";
             execute(db, sql, [int(cohort)])
@@ -224,6 +267,11 @@ impl Store {
         })
         .await
     }
+}
+
+fn checkpoint_of(db: &Connection, task: TaskId) -> Result<Option<Digest>, StoreError> {
+    let sql = "SELECT checkpoint FROM runs WHERE task = ?1";
+    Ok(first(db, sql, [task.to_string()], |row| row.parsed_option("checkpoint"))?.flatten())
 }
 
 fn read_evidence(row: Columns<'_>) -> Result<Evidence, StoreError> {

@@ -19,6 +19,10 @@ mod examine;
 mod listen;
 mod material;
 mod pay;
+#[cfg(test)]
+mod resume_tests;
+#[cfg(test)]
+mod sealed_tests;
 mod settle;
 mod take_in;
 #[cfg(test)]

@@ -36,8 +36,8 @@ use std::{
 
 const NETUID: Netuid = Netuid(7);
 const VALIDATOR: Hotkey = Hotkey([100; 32]);
-const ALICE: Hotkey = Hotkey([1; 32]);
-const BOB: Hotkey = Hotkey([2; 32]);
+pub(super) const ALICE: Hotkey = Hotkey([1; 32]);
+pub(super) const BOB: Hotkey = Hotkey([2; 32]);
 const CAROL: Hotkey = Hotkey([3; 32]);
 const DAVE: Hotkey = Hotkey([4; 32]);
 
@@ -67,8 +67,8 @@ impl Clock for ChainClock {
 }
 
 /// All that outlives a process: the chain and the disk.
-struct World {
-    chain: FakeChain,
+pub(super) struct World {
+    pub(super) chain: FakeChain,
     clock: ChainClock,
     folder: tempfile::TempDir,
     setter: RecordingSetter,
@@ -88,7 +88,7 @@ struct End {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let chain = FakeChain::new(NETUID);
         for hotkey in [VALIDATOR, ALICE, BOB, CAROL, DAVE] {
             chain.register(hotkey, hotkey == VALIDATOR, 1);
@@ -102,15 +102,15 @@ impl World {
         Self { chain, clock, folder: tempfile::tempdir().unwrap(), setter, trained: Arc::default() }
     }
 
-    fn artifacts(&self) -> Arc<FileArtifacts> {
+    pub(super) fn artifacts(&self) -> Arc<FileArtifacts> {
         Arc::new(FileArtifacts::open(self.folder.path().join("artifacts")).unwrap())
     }
 
-    fn store(&self) -> Store {
+    pub(super) fn store(&self) -> Store {
         Store::open(self.folder.path().join("prism.db")).unwrap()
     }
 
-    fn builder(&self, store: &Store, trainer: impl Trainer) -> ValidatorBuilder {
+    pub(super) fn builder(&self, store: &Store, trainer: impl Trainer) -> ValidatorBuilder {
         Validator::builder()
             .subnet(NETUID, MechanismId(0))
             .chain(self.chain.clone())
@@ -124,7 +124,7 @@ impl World {
             .policy(PrismPolicy::smoke())
             .data(DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 })
             .cohorts(CohortRule { blocks: 100, seed: SeedRule::Chain { delay: 2 } })
-            .retry(RetryRule { attempts: 3, pause: Duration::from_secs(1) })
+            .retry(RetryRule { attempts: 3, pause: Duration::from_secs(1), checkpoint_every: Duration::ZERO })
             .workers(2)
     }
 
@@ -150,7 +150,13 @@ impl World {
     }
 
     /// What came over HTTP before: accepted rows and kept bundles.
-    async fn submit(&self, store: &Store, hotkey: Hotkey, bundle: &[u8], kind: SubmissionKind) -> SubmissionId {
+    pub(super) async fn submit(
+        &self,
+        store: &Store,
+        hotkey: Hotkey,
+        bundle: &[u8],
+        kind: SubmissionKind,
+    ) -> SubmissionId {
         let archive = self.artifacts().keep_bytes(bundle).await.unwrap();
         let arrival = Arrival {
             hotkey,
@@ -194,7 +200,7 @@ impl World {
     }
 }
 
-fn packed(manifest: &str, graph: &str) -> Vec<u8> {
+pub(super) fn packed(manifest: &str, graph: &str) -> Vec<u8> {
     let mut files = BTreeMap::from([("prism.yaml".to_owned(), manifest.to_owned())]);
     match baselines::document(graph) {
         Some(document) => files.insert("model.graph.yaml".into(), document.into()),
@@ -204,7 +210,7 @@ fn packed(manifest: &str, graph: &str) -> Vec<u8> {
 }
 
 /// Digest of a shipped graph as the smoke policy resolves it.
-fn resolved(name: &str) -> Digest {
+pub(super) fn resolved(name: &str) -> Digest {
     let plan = PrismPolicy::smoke().plan;
     let context = plan.context(256);
     let graph = baselines::spec(name).unwrap().unwrap().resolve(&context, &plan.limits().within(&context)).unwrap();

@@ -13,12 +13,12 @@ fn config() -> DevnetConfig {
     config
 }
 
-fn commit(sealed: &[u8], round: u64) -> Call {
+pub(super) fn commit(sealed: &[u8], round: u64) -> Call {
     let fields = vec![number(1), number(0), Value::from_bytes(sealed), number(round), number(4)];
     dynamic::tx("SubtensorModule", "commit_timelocked_mechanism_weights", fields)
 }
 
-fn sealed(bench: &Bench, key: &Key, round: u64, uids: &[u16], values: &[u16]) -> Vec<u8> {
+pub(super) fn sealed(bench: &Bench, key: &Key, round: u64, uids: &[u16], values: &[u16]) -> Vec<u8> {
     let payload = (key.bytes().to_vec(), uids.to_vec(), values.to_vec(), 0_u64).encode();
     bench.devnet.beacon().encrypt(round, &payload, &mut rand::thread_rng()).unwrap().to_bytes()
 }

@@ -203,7 +203,7 @@ impl SubtensorWeightSetter {
             let block = at.block();
             return Ok(match outcome(&at, place.index).await? {
                 Outcome::Success(_) => receipt.enter(block, Stage::Revealed { block }),
-                Outcome::Failed(error) => receipt.enter(block, Stage::Failed { error }),
+                Outcome::Failed(error) => receipt.enter(block, Stage::Failed { error: error.name().to_owned() }),
             });
         }
         let at = self.client.at(heads.finalized).await?;

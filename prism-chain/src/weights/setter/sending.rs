@@ -77,7 +77,7 @@ impl SubtensorWeightSetter {
         match outcome(&at, place.index).await? {
             Outcome::Success(_) => Ok(receipt.enter(block, Stage::Included { block, extrinsic: place.index })),
             Outcome::Failed(error) if place.tip.number <= heads.finalized.number => {
-                Ok(receipt.enter(block, Stage::Failed { error }))
+                Ok(receipt.enter(block, Stage::Failed { error: error.name().to_owned() }))
             }
             // Another block at this height may run it with another end.
             Outcome::Failed(_) => Ok(receipt.clone()),
@@ -100,7 +100,9 @@ impl SubtensorWeightSetter {
             Outcome::Success(_) => {
                 Ok(receipt.enter(Block(heads.finalized.number), Stage::Finalized { block, extrinsic: index }))
             }
-            Outcome::Failed(error) => Ok(receipt.enter(Block(heads.finalized.number), Stage::Failed { error })),
+            Outcome::Failed(error) => {
+                Ok(receipt.enter(Block(heads.finalized.number), Stage::Failed { error: error.name().to_owned() }))
+            }
         }
     }
 }

@@ -48,6 +48,10 @@ impl Artifacts for Shelf {
         let before = self.kept.lock().unwrap().insert(digest, bytes);
         if self.breaks == 4 && before.is_some() { refuse(Kind::Conflict) } else { Ok(digest) }
     }
+    async fn forget(&self, digest: Digest) -> Result<()> {
+        self.kept.lock().unwrap().retain(|kept, _| self.breaks != 6 && *kept != digest);
+        Ok(())
+    }
 }
 
 struct Driver {
@@ -92,4 +96,5 @@ mutants! { mutant;
     mutant_3_fails_exactly_clause_3 3
     mutant_4_fails_exactly_clause_4 4
     mutant_5_fails_exactly_clause_5 5
+    mutant_6_fails_exactly_clause_6 6
 }

@@ -7,11 +7,12 @@ pub(crate) use bench::Bench;
 pub(crate) use place::Place;
 pub(crate) use report::RunSummary;
 
-use crate::{check, progress::Progress};
+use crate::{check, progress::Progress, validator::dataset};
 use bench::Subject;
 use clap::Args;
 use prism_core::{Cancel, Error, Result, SubmissionId, scorer::Round};
 use prism_eval::{
+    data::fixture,
     examination::Examination,
     policy::PrismPolicy,
     score::{PrismScorer, recipe_run, tuned_reference},
@@ -51,7 +52,12 @@ impl Eval {
         policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
         let progress = Arc::new(Progress::new(self.json));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let bench = Bench::new(policy, &self.seed, self.workers.unwrap_or(cores).max(1), Arc::clone(&progress)).await?;
+        let corpus = match self.place.config()?.data.dataset {
+            Some(folder) => dataset(folder).await?,
+            None => fixture::stand_in()?,
+        };
+        let workers = self.workers.unwrap_or(cores).max(1);
+        let bench = Bench::new(policy, &self.seed, corpus, workers, Arc::clone(&progress)).await?;
 
         let archive = pack_folder(&self.bundle)?;
         let examination = Examination::of(&archive, &bench.context(), &bench.limits())?;

@@ -6,14 +6,20 @@
 
 mod chart;
 mod check;
+mod commit;
 mod config;
+mod data;
 mod demo;
+mod doctor;
 mod eval;
+mod key;
+mod metagraph;
 mod progress;
 mod runtime;
 mod smoke;
 mod submit;
 mod validator;
+mod wallet;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -46,10 +52,20 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// Make or check the dataset that a validator measures on.
+    Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
+    /// Put a commitment on the chain, or read what hotkeys have put there.
+    Commit(commit::Commit),
+    /// Show who is on a subnet, and its rules.
+    Metagraph(metagraph::Metagraph),
+    /// Say whether weights could be set now, and what an upgrade of the chain took away.
+    Doctor(doctor::Doctor),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
+    /// Make, list, show and use the keys of wallets.
+    Wallet(wallet::Wallet),
     /// Print the configuration in force.
     Config(config::Config),
 }
@@ -78,8 +94,13 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Data(data) => data.run().await,
             Command::Weights(weights) => weights.run().await,
+            Command::Commit(commit) => commit.run().await,
+            Command::Metagraph(metagraph) => metagraph.run().await,
+            Command::Doctor(doctor) => doctor.run().await,
             Command::Runtime(runtime) => runtime.run().await,
+            Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),
         }
     });

@@ -6,6 +6,7 @@ use crate::{
 use clap::Args;
 use prism_core::{Cancel, Error, Fault, Finite, Kind, Result, SubmissionId, evidence::RunOutcome};
 use prism_eval::{
+    data::fixture,
     examination::Examination,
     policy::{PlanPolicy, PrismPolicy},
 };
@@ -31,7 +32,7 @@ pub(crate) struct Smoke {
 impl Smoke {
     pub(crate) async fn run(self) -> Result<()> {
         let progress = Arc::new(Progress::new(self.json));
-        let bench = Bench::new(policy(self.steps), "smoke", 1, Arc::clone(&progress)).await?;
+        let bench = Bench::new(policy(self.steps), "smoke", fixture::stand_in()?, 1, Arc::clone(&progress)).await?;
         let archive = pack_folder(&self.bundle)?;
         let examination = Examination::of(&archive, &bench.context(), &bench.limits()).inspect_err(|error| {
             if self.json {

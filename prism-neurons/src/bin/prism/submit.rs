@@ -1,6 +1,6 @@
 //! `prism submit`: sign a bundle and send it.
+use super::key::KeyArgs;
 use clap::Args;
-use prism_chain::signer::Keypair;
 use prism_core::{Error, Fault, Kind, Result, submission::SubmissionStatus};
 use prism_neurons::{
     clock::SystemClock,
@@ -16,9 +16,8 @@ pub(crate) struct Submit {
     /// The validator's address, as in http://host:port.
     #[arg(long)]
     to: String,
-    /// A file that holds the hotkey's secret: a mnemonic, a 0x seed, or a development URI such as //Alice.
-    #[arg(long)]
-    key: PathBuf,
+    #[command(flatten)]
+    key: KeyArgs,
     /// A name to show on boards.
     #[arg(long)]
     name: Option<String>,
@@ -32,7 +31,7 @@ pub(crate) struct Submit {
 
 impl Submit {
     pub(crate) async fn run(self) -> Result<()> {
-        let key = Keypair::from_file(&self.key)?;
+        let key = self.key.load()?;
         let miner = Miner::new(Arc::new(key), Arc::new(SystemClock::new()), &self.to)?;
         let accepted = miner.submit(&pack_folder(&self.bundle)?, self.name.as_deref()).await?;
         if self.json && self.wait.is_none() {

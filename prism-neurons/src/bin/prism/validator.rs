@@ -1,14 +1,20 @@
 //! `prism validator`: run a validator against a chain.
-use super::config::load;
+use super::{
+    config::load,
+    key::{self, KeyArgs},
+};
 use clap::Args;
 use prism_chain::{
     client::{ChainClient, ChainConfig},
-    signer::Keypair,
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
 use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result};
-use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
+use prism_eval::{
+    data::{self, Corpus},
+    policy::PrismPolicy,
+    trainer::NativeTrainer,
+};
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
     guests,
@@ -31,12 +37,14 @@ pub(crate) struct Validator {
     /// The subnet.
     #[arg(long)]
     netuid: Option<u16>,
-    /// A file that holds the hotkey's secret.
-    #[arg(long)]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
     /// The folder of database and artifacts.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// The folder of the dataset, as `prism data prepare` makes it.
+    #[arg(long)]
+    dataset: Option<PathBuf>,
     /// Measure the text that ships with PRISM, under a small budget. Not for a chain with money on it.
     #[arg(long)]
     smoke: bool,
@@ -47,23 +55,32 @@ impl Validator {
         let flags = Overrides::default()
             .set_some("chain.endpoints", self.endpoint.map(|endpoint| vec![endpoint]))
             .set_some("chain.netuid", self.netuid)
-            .set_some("key.hotkey_file", self.key)
-            .set_some("data.folder", self.data);
-        let config = load(self.config.as_deref(), &flags)?;
-        if !self.smoke {
-            let text = "FineWeb-Edu shards are not read yet, and the text that ships is no benchmark: give --smoke to \
-                        measure it all the same";
-            return Err(Error::new(Kind::Unsupported, Fault::Validator, text));
+            .set_some("data.folder", self.data)
+            .set_some("data.dataset", self.dataset);
+        let mut config = load(self.config.as_deref(), &flags)?;
+        config.key = self.key.over(config.key);
+        if self.smoke {
+            return run(&config, PrismPolicy::smoke(), data::fixture::stand_in()?).await;
         }
-        run(&config, PrismPolicy::smoke()).await
+        let Some(folder) = config.data.dataset.clone() else {
+            let text = "no dataset: set data.dataset or give --dataset (`prism data prepare` makes one of downloaded \
+                        files), or --smoke to measure the text that ships, which is no benchmark";
+            return Err(Error::new(Kind::Invalid, Fault::Validator, text));
+        };
+        run(&config, PrismPolicy::default(), dataset(folder).await?).await
     }
 }
 
-async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
-    let Some(key_file) = &config.key.hotkey_file else {
-        return Err(Error::new(Kind::Invalid, Fault::Validator, "no key: set key.hotkey_file or give --key"));
-    };
-    let key = Keypair::from_file(key_file)?;
+/// A dataset, read whole and checked on a thread of its own.
+pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
+    let read = tokio::task::spawn_blocking(move || data::dataset::open(&folder, data::Limits::default())).await;
+    let read =
+        read.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "reading the dataset ended early").because(e))?;
+    Ok(Arc::new(read?.0))
+}
+
+async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
+    let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
     let client = ChainClient::connect(chain_config(config)?).await?;
     let folder = &config.data.folder;
@@ -73,7 +90,6 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
     })?;
     let store = Store::open(folder.join("prism.sqlite"))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
-    let corpus = data::fixture::stand_in()?;
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
     setter.commit = config.chain.commit;
@@ -99,7 +115,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy) -> Result<()> {
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
         .workers(config.evaluation.workers as usize)
-        .retry(RetryRule { attempts: config.evaluation.attempts, ..RetryRule::default() });
+        .retry(RetryRule {
+            attempts: config.evaluation.attempts,
+            checkpoint_every: config.evaluation.checkpoint_every.0,
+            ..RetryRule::default()
+        });
     if let Some(python) = python {
         builder = builder.trainer(python);
     }

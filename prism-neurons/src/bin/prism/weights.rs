@@ -1,10 +1,13 @@
 //! `prism weights`: set weights by hand, and read what a hotkey has set.
-use super::{config::load, validator::chain_config};
+use super::{
+    config::load,
+    key::{self, KeyArgs},
+    validator::chain_config,
+};
 use clap::{Args, Subcommand, ValueEnum};
 use prism_chain::{
     CommitScheme, SubtensorView,
     client::ChainClient,
-    signer::Keypair,
     weights::{DryRunSetter, SetterConfig, Shares, SubtensorWeightSetter, WeightsRow},
 };
 use prism_core::{
@@ -48,9 +51,8 @@ struct Place {
     /// The mechanism within it.
     #[arg(long)]
     mechanism: Option<u8>,
-    /// A file that holds the hotkey's secret.
-    #[arg(long)]
-    key: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 impl Place {
@@ -58,16 +60,10 @@ impl Place {
         let flags = Overrides::default()
             .set_some("chain.endpoints", self.endpoint.as_ref().map(|endpoint| vec![endpoint]))
             .set_some("chain.netuid", self.netuid)
-            .set_some("chain.mechanism", self.mechanism)
-            .set_some("key.hotkey_file", self.key.as_ref());
-        load(self.config.as_deref(), &flags)
-    }
-}
-
-fn key(config: &ValidatorConfig) -> Result<Keypair> {
-    match &config.key.hotkey_file {
-        Some(file) => Ok(Keypair::from_file(file)?),
-        None => Err(wrong("no key: set key.hotkey_file or give --key")),
+            .set_some("chain.mechanism", self.mechanism);
+        let mut config = load(self.config.as_deref(), &flags)?;
+        config.key = self.key.clone().over(config.key);
+        Ok(config)
     }
 }
 

@@ -28,8 +28,7 @@ RESUMED = f"{SCRATCH}/resume"
 def save(hook, model, ctx):
     """Lets the hook save into an empty folder, and checks what it returns against the rules of the contract. The parts of
     the archive, and its header; None when the hook records nothing."""
-    shutil.rmtree(SAVED, ignore_errors=True)
-    os.makedirs(SAVED)
+    clear()
     returned = hook(model, SAVED, ctx)
     if returned is None:
         return None
@@ -53,20 +52,28 @@ def save(hook, model, ctx):
     return {"path": path, "bytes": sum(count for _, count in files)}, _parts(header, files)
 
 
-def restore(read, length):
-    """Unpacks an archive into the folder to resume from: the metadata that was saved with it."""
-    shutil.rmtree(RESUMED, ignore_errors=True)
-    os.makedirs(RESUMED)
+def clear():
+    """Empties the folder that hooks save into: what it holds counts as memory."""
+    shutil.rmtree(SAVED, ignore_errors=True)
+    os.makedirs(SAVED)
+
+
+def restore(read, write):
+    """Unpacks an archive into the folder to resume from, or only reads it: the metadata that was saved with it."""
+    if write:
+        shutil.rmtree(RESUMED, ignore_errors=True)
+        os.makedirs(RESUMED)
     header = json.loads(read(int.from_bytes(read(8), "little")))
     for name, count in header["files"]:
-        target = os.path.join(RESUMED, name)
+        target = os.path.join(RESUMED, name) if write else os.devnull
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        with open(target, "xb") as file:
+        with open(target, "xb" if write else "wb") as file:
             while count:
                 data = read(min(count, CHUNK))
                 file.write(data)
                 count -= len(data)
-        os.chmod(target, 0o400)
+        if write:
+            os.chmod(target, 0o400)
     return MappingProxyType(header["metadata"])
 
 

@@ -1,6 +1,7 @@
 """Recipes at work: a declared one as `native/optimizer.rs` carries it out, and the contract's fallback."""
 
 import math
+import os
 
 import torch
 from torch.nn.functional import cross_entropy
@@ -56,6 +57,29 @@ class Declared:
             optimizer.step(peak * factor)
         report["learning_rate"] = self._optimizers[0][1] * factor if self._optimizers else 0.0
         return report
+
+    def save_checkpoint(self, model, checkpoint_dir, ctx):
+        """All that training goes on from: as a hook of the contract."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        state = {
+            "model": model.state_dict(),
+            "optimizers": [optimizer.state for optimizer, _ in self._optimizers],
+            "generators": [torch.get_rng_state(), *cuda],
+        }
+        torch.save(state, os.path.join(checkpoint_dir, "run.pt"))
+        return "run.pt"
+
+    def load_checkpoint(self, model, checkpoint_dir, ctx):
+        """Takes up what `save_checkpoint` left."""
+        path = os.path.join(checkpoint_dir, "run.pt")
+        state = torch.load(path, map_location=ctx.device, weights_only=True)
+        model.load_state_dict(state["model"], strict=True)
+        for (optimizer, _), saved in zip(self._optimizers, state["optimizers"], strict=True):
+            optimizer.state = saved
+        cpu, *cuda = (generator.cpu() for generator in state["generators"])
+        torch.set_rng_state(cpu)
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state_all(cuda)
 
 
 class Own:
@@ -167,7 +191,7 @@ class _AdamW:
 
     def __init__(self, parameters, numbers):
         self._parameters, self._numbers = parameters, numbers
-        self._moments = [None] * len(parameters)
+        self.state = [None] * len(parameters)
 
     @torch.no_grad()
     def step(self, rate):
@@ -176,9 +200,9 @@ class _AdamW:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            if self._moments[index] is None:
-                self._moments[index] = [torch.zeros_like(parameter), torch.zeros_like(parameter), 0]
-            moments = self._moments[index]
+            if self.state[index] is None:
+                self.state[index] = [torch.zeros_like(parameter), torch.zeros_like(parameter), 0]
+            moments = self.state[index]
             moments[2] += 1
             first, second, taken = moments
             first.lerp_(gradient, 1.0 - beta1)
@@ -193,7 +217,7 @@ class _Lion:
 
     def __init__(self, parameters, numbers):
         self._parameters, self._numbers = parameters, numbers
-        self._momenta = [None] * len(parameters)
+        self.state = [None] * len(parameters)
 
     @torch.no_grad()
     def step(self, rate):
@@ -202,9 +226,9 @@ class _Lion:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            momentum = self._momenta[index]
+            momentum = self.state[index]
             if momentum is None:
-                momentum = self._momenta[index] = torch.zeros_like(gradient)
+                momentum = self.state[index] = torch.zeros_like(gradient)
             update = (momentum * beta1 + gradient * (1.0 - beta1)).sign_()
             momentum.mul_(beta2).add_(gradient, alpha=1.0 - beta2)
             parameter.mul_(1.0 - rate * self._numbers["weight_decay"]).sub_(update, alpha=rate)
@@ -216,7 +240,7 @@ class _Muon:
 
     def __init__(self, parameters, numbers):
         self._parameters, self._numbers = parameters, numbers
-        self._momenta = [None] * len(parameters)
+        self.state = [None] * len(parameters)
 
     @torch.no_grad()
     def step(self, rate):
@@ -225,9 +249,9 @@ class _Muon:
             gradient = parameter.grad
             if gradient is None:
                 continue
-            velocity = self._momenta[index]
+            velocity = self.state[index]
             velocity = gradient.clone() if velocity is None else gradient + momentum * velocity
-            self._momenta[index] = velocity
+            self.state[index] = velocity
             update = _orthogonal((gradient + momentum * velocity).flatten(1))
             scale = rate * 0.2 * math.sqrt(max(update.shape))
             parameter.mul_(1.0 - rate * self._numbers["weight_decay"])

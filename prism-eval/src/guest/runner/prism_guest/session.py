@@ -102,7 +102,8 @@ class Session:
 
     def _resume(self, header, blob):
         reader = _Parts(self._link, header["bytes"])
-        self._resumed = checkpoint.restore(reader.read, header["bytes"])
+        # One of the processes writes for all: the host asks for nothing more before that one has answered.
+        self._resumed = checkpoint.restore(reader.read, write=self._group.rank == 0)
         reader.end()
         self._link.answer(channel.RESUME, {})
 
@@ -132,9 +133,7 @@ class Session:
         self._hooks = Hooks(json.loads(blob), architecture_only=self._declared is not None)
         self._model, parameters = self._hooks.model(ctx)
         if resumed:
-            if self._hooks.load_checkpoint is None:
-                raise Fault("load_checkpoint is missing, and there is a checkpoint to resume from")
-            self._hooks.load_checkpoint(self._model, checkpoint.RESUMED, ctx)
+            self._resume_training()
         self._link.answer(channel.BUILD, {"parameters": parameters})
 
     def _predict(self, header, blob):
@@ -186,6 +185,15 @@ class Session:
         report = self._recipe.step(header["step"], self._model, rows)
         self._link.answer(channel.TRAIN, report)
 
+    def _resume_training(self):
+        """Takes up what `_checkpoint` left in an attempt before."""
+        if self._declared is not None:
+            self._recipe = self._start_training()
+        hooks = self._hooks if self._declared is None else self._recipe
+        if hooks.load_checkpoint is None:
+            raise Fault("load_checkpoint is missing, and there is a checkpoint to resume from")
+        hooks.load_checkpoint(self._model, checkpoint.RESUMED, self._ctx)
+
     def _start_training(self):
         parallel = None
         if self._group.world_size > 1:
@@ -215,15 +223,18 @@ class Session:
     def _checkpoint(self, header, blob):
         if self._group.rank > 0:
             return
+        # A recipe of the miner's own is known to its hooks alone; what nothing loads is not worth saving.
+        hooks = self._hooks if self._declared is None else self._recipe
         saved = None
-        if self._hooks.save_checkpoint is not None:
-            saved = checkpoint.save(self._hooks.save_checkpoint, self._model, self._ctx)
+        if hooks is not None and hooks.save_checkpoint is not None and hooks.load_checkpoint is not None:
+            saved = checkpoint.save(hooks.save_checkpoint, self._model, self._ctx)
         if saved is None:
             self._link.answer(channel.CHECKPOINT, {"path": None, "bytes": 0})
             return
         said, parts = saved
         for part in parts:
             self._link.send(channel.PART, {}, part)
+        checkpoint.clear()
         self._link.answer(channel.CHECKPOINT, said)
 
 

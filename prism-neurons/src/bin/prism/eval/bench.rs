@@ -12,7 +12,7 @@ use prism_core::{
     trainer::Surroundings,
 };
 use prism_eval::{
-    data::{self, Corpus},
+    data::Corpus,
     examination::{Content, Examination},
     graph::{self, Context, Limits},
     guest::{self, GuestBundle, GuestPart},
@@ -64,9 +64,14 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    pub(crate) async fn new(policy: PrismPolicy, word: &str, workers: usize, progress: Arc<Progress>) -> Result<Self> {
+    pub(crate) async fn new(
+        policy: PrismPolicy,
+        word: &str,
+        corpus: Arc<Corpus>,
+        workers: usize,
+        progress: Arc<Progress>,
+    ) -> Result<Self> {
         policy.check()?;
-        let corpus = data::fixture::stand_in()?;
         let artifacts = Arc::new(MemoryArtifacts::new());
         let seed = SeedRule::of_word(word, COHORT);
         let cohort = Cohort::new(seed, corpus.data_ref(), &policy.plan, &*artifacts).await?;

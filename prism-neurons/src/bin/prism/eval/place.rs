@@ -14,6 +14,9 @@ pub(crate) struct Place {
     /// The data folder, where `prism runtime install` puts the runtime.
     #[arg(long)]
     data: Option<PathBuf>,
+    /// The folder of the dataset to measure on, in place of the text that ships; `prism data prepare` makes one.
+    #[arg(long)]
+    dataset: Option<PathBuf>,
     /// A `runtime.json`, or the folder that holds it, in place of the data folder's.
     #[arg(long, env = "PRISM_GUEST_RUNTIME")]
     runtime: Option<PathBuf>,
@@ -23,6 +26,7 @@ impl Place {
     pub(crate) fn config(&self) -> Result<ValidatorConfig> {
         let flags = Overrides::default()
             .set_some("data.folder", self.data.as_ref())
+            .set_some("data.dataset", self.dataset.as_ref())
             .set_some("guest.runtime", self.runtime.as_ref());
         load(self.config.as_deref(), &flags)
     }

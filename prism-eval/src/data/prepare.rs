@@ -1,0 +1,351 @@
+//! Shards and manifest from downloaded files.
+//!
+//! The same documents give the same bytes, whatever the order of the files: a document goes to a shard by the hash of its
+//! id, and a shard is in the order of ids. Memory is bounded by the largest shard, some 64 MiB of text, and by the runs of
+//! words of what is held out.
+use super::{
+    contamination::HeldOut,
+    corpus::{Document, Limits, Record, Records},
+    dataset::{CONTAMINATION, DatasetError, MANIFEST, Manifest, Part, SCHEMA, Shard, read_shard, shard_name},
+    parquet,
+    split::Split,
+};
+use flate2::read::MultiGzDecoder;
+use prism_core::Digest;
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    io::{self, BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+/// Bytes of input for one shard of the training part.
+const BYTES_PER_SHARD: u64 = 64 << 20;
+/// Most shards of a part: each has a file open while documents are sorted out.
+const MOST_SHARDS: u64 = 256;
+/// Where documents are sorted out, within the new folder.
+const SORTING: &str = ".sorting";
+
+/// Where the documents come from, for the manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    /// As in [`Manifest::name`].
+    pub name: String,
+    /// As in [`Manifest::revision`].
+    pub revision: String,
+    /// As in [`Manifest::license`].
+    pub license: String,
+}
+
+/// How far it has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Progress {
+    /// Documents read from the files.
+    Read {
+        /// So many.
+        documents: u64,
+        /// Of so many files this one, from 1.
+        file: usize,
+        /// Files in all.
+        files: usize,
+    },
+    /// A shard is written.
+    Written {
+        /// How many documents it holds.
+        documents: u64,
+    },
+    /// A training shard was compared with what is held out.
+    Compared,
+}
+
+/// Makes a dataset in a new folder from `.jsonl`, `.jsonl.gz` and `.parquet` files with columns `id` and `text`.
+///
+/// A document that stands there twice is taken once; of two texts under one id the smaller in the order of bytes is
+/// taken. `progress` may stop it by an error.
+///
+/// # Errors
+/// The first file that can't be read or breaks a limit; a part without documents; a folder that is not new.
+pub fn prepare(
+    files: &[PathBuf],
+    folder: &Path,
+    source: &Source,
+    limits: Limits,
+    progress: &mut dyn FnMut(Progress) -> Result<(), DatasetError>,
+) -> Result<Manifest, DatasetError> {
+    let io = |path: &Path| {
+        let file = path.display().to_string();
+        move |error| DatasetError::Io { file, error }
+    };
+    if files.is_empty() {
+        return Err(DatasetError::Unusable("there is no file to make a dataset of".into()));
+    }
+    let mut input = 0u64;
+    for file in files {
+        input = input.saturating_add(fs::metadata(file).map_err(io(file))?.len());
+    }
+    fs::create_dir(folder).map_err(io(folder))?;
+    let sorting = folder.join(SORTING);
+    fs::create_dir(&sorting).map_err(io(&sorting))?;
+
+    let shards = input.div_ceil(BYTES_PER_SHARD).clamp(1, MOST_SHARDS);
+    let mut sorter = Sorter::new(&sorting, shards)?;
+    let mut documents = 0u64;
+    for (number, file) in files.iter().enumerate() {
+        read(file, limits, &mut |record| {
+            documents += 1;
+            if documents % 1024 == 0 {
+                progress(Progress::Read { documents, file: number + 1, files: files.len() })?;
+            }
+            if documents > limits.documents as u64 {
+                let text = format!("{}: passes the limit of {} documents", file.display(), limits.documents);
+                return Err(DatasetError::Unusable(text));
+            }
+            sorter.put(&record)
+        })?;
+    }
+    let heaps = sorter.finish()?;
+
+    let mut splits: BTreeMap<Split, Part> = BTreeMap::new();
+    let mut held_out = HeldOut::default();
+    for (split, heap) in heaps {
+        let records = sorted(&heap, limits)?;
+        if records.is_empty() {
+            continue;
+        }
+        let part = splits.entry(split).or_default();
+        let shard = write(folder, &shard_name(split, part.shards.len()), &records)?;
+        if split != Split::Train {
+            records.iter().for_each(|record| held_out.take(split, &record.text));
+        }
+        part.documents += shard.documents;
+        part.text_bytes += shard.text_bytes;
+        progress(Progress::Written { documents: shard.documents })?;
+        part.shards.push(shard);
+    }
+    fs::remove_dir_all(&sorting).map_err(io(&sorting))?;
+    for split in Split::ALL {
+        if !splits.contains_key(&split) {
+            let text = format!("the files hold no document of the {} part: more are needed", split.as_str());
+            return Err(DatasetError::Unusable(text));
+        }
+    }
+    for shard in splits.get(&Split::Train).into_iter().flat_map(|part| &part.shards) {
+        read_shard(folder, Split::Train, shard, limits, &mut |_, document| {
+            held_out.meet(&document.text);
+            Ok(())
+        })?;
+        progress(Progress::Compared)?;
+    }
+    let contamination = write_json(&folder.join(CONTAMINATION), &held_out.report())?;
+    let Source { name, revision, license } = source.clone();
+    let manifest = Manifest { schema: SCHEMA.into(), name, revision, license, contamination, splits };
+    // Last: a folder without it is no dataset.
+    write_json(&folder.join(MANIFEST), &manifest)?;
+    Ok(manifest)
+}
+
+fn read(
+    path: &Path,
+    limits: Limits,
+    each: &mut dyn FnMut(Record) -> Result<(), DatasetError>,
+) -> Result<(), DatasetError> {
+    let name = path.to_string_lossy();
+    if name.ends_with(".parquet") {
+        return parquet::read(path, &mut |record| {
+            if record.text.len() > limits.line_bytes {
+                let reason = format!("document {:?} has more than {} bytes", record.id, limits.line_bytes);
+                return Err(DatasetError::Parquet { file: path.display().to_string(), reason });
+            }
+            each(record)
+        });
+    }
+    let packed = name.ends_with(".jsonl.gz");
+    if !packed && !name.ends_with(".jsonl") {
+        let text = format!("{}: only .jsonl, .jsonl.gz and .parquet files are read", path.display());
+        return Err(DatasetError::Unusable(text));
+    }
+    let file = File::open(path).map_err(|error| DatasetError::Io { file: name.to_string(), error })?;
+    let lines: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let mut records = Records::new(BufReader::with_capacity(1 << 20, lines), limits);
+    while let Some(record) = next(&mut records, &name)? {
+        each(record)?;
+    }
+    Ok(())
+}
+
+fn next<R: io::BufRead>(records: &mut Records<R>, file: &str) -> Result<Option<Record>, DatasetError> {
+    records.next_record().map_err(|error| DatasetError::Corpus { file: file.to_owned(), error })
+}
+
+/// Heaps of documents that will be one shard each.
+struct Sorter {
+    heaps: BTreeMap<Split, Vec<(PathBuf, BufWriter<File>)>>,
+}
+
+impl Sorter {
+    fn new(folder: &Path, train: u64) -> Result<Self, DatasetError> {
+        let mut heaps = BTreeMap::new();
+        for split in Split::ALL {
+            // 950 of 1000 documents are for training, 25 each are held out.
+            let count = if split == Split::Train { train } else { train.div_ceil(38) };
+            let open = |number| {
+                let path = folder.join(format!("{}-{number}", split.as_str()));
+                let file = File::create(&path);
+                let file = file.map_err(|error| DatasetError::Io { file: path.display().to_string(), error })?;
+                Ok((path, BufWriter::new(file)))
+            };
+            heaps.insert(split, (0..count).map(open).collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(Self { heaps })
+    }
+
+    fn put(&mut self, record: &Record) -> Result<(), DatasetError> {
+        // Other bytes than those that the split depends on most would do; these are as good as random within it.
+        let [a, b, c, d, ..] = Digest::of(record.id.as_bytes()).0;
+        let draw = u64::from(u32::from_be_bytes([a, b, c, d]));
+        let Some(heaps) = self.heaps.get_mut(&Split::of(&record.id)) else { return Ok(()) };
+        let place = usize::try_from((draw * heaps.len() as u64) >> 32).unwrap_or_default();
+        let Some((path, file)) = heaps.get_mut(place) else { return Ok(()) };
+        write_line(file, record).map_err(|error| DatasetError::Io { file: path.display().to_string(), error })
+    }
+
+    fn finish(self) -> Result<Vec<(Split, PathBuf)>, DatasetError> {
+        let mut done = Vec::new();
+        for (split, heaps) in self.heaps {
+            for (path, mut file) in heaps {
+                let flushed = file.flush();
+                flushed.map_err(|error| DatasetError::Io { file: path.display().to_string(), error })?;
+                done.push((split, path));
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The documents of a heap in the order of ids, each id once.
+fn sorted(heap: &Path, limits: Limits) -> Result<Vec<Record>, DatasetError> {
+    let name = heap.display().to_string();
+    let file = File::open(heap).map_err(|error| DatasetError::Io { file: name.clone(), error })?;
+    // Escapes make lines longer than what they came from.
+    let limits = Limits { line_bytes: limits.line_bytes.saturating_mul(6), ..limits };
+    let mut records = Records::new(BufReader::new(file), limits);
+    let mut all = Vec::new();
+    while let Some(record) = next(&mut records, &name)? {
+        all.push(record);
+    }
+    all.sort_unstable();
+    all.dedup_by(|next, kept| next.id == kept.id);
+    Ok(all)
+}
+
+fn write(folder: &Path, name: &str, records: &[Record]) -> Result<Shard, DatasetError> {
+    let io = |error| DatasetError::Io { file: name.to_owned(), error };
+    let mut bytes = Vec::new();
+    for record in records {
+        write_line(&mut bytes, record).map_err(io)?;
+    }
+    fs::write(folder.join(name), &bytes).map_err(io)?;
+    Ok(Shard {
+        path: name.to_owned(),
+        sha256: Digest::of(&bytes),
+        bytes: bytes.len() as u64,
+        documents: records.len() as u64,
+        text_bytes: records.iter().map(|record| record.text.len() as u64).sum(),
+    })
+}
+
+/// Compact, keys in order: one record has one line.
+fn write_line(to: &mut impl Write, record: &Record) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, record)?;
+    to.write_all(b"\n")
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<Digest, DatasetError> {
+    let io = |error| DatasetError::Io { file: path.display().to_string(), error };
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|error| io(error.into()))?;
+    bytes.push(b'\n');
+    fs::write(path, &bytes).map_err(io)?;
+    Ok(Digest::of(&bytes))
+}
+
+impl From<&Document> for Record {
+    fn from(document: &Document) -> Self {
+        Self { id: document.id.clone(), text: document.text.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::{dataset::open, fixture::stand_in};
+    use flate2::{Compression, write::GzEncoder};
+
+    fn source() -> Source {
+        Source { name: "n".into(), revision: "r".into(), license: "l".into() }
+    }
+
+    fn lines<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for document in documents {
+            write_line(&mut bytes, &Record::from(document)).unwrap();
+        }
+        bytes
+    }
+
+    fn prepared(files: &[PathBuf], out: &Path) -> Result<Manifest, DatasetError> {
+        prepare(files, out, &source(), Limits::default(), &mut |_| Ok(()))
+    }
+
+    #[test]
+    fn the_same_documents_give_the_same_bytes_whatever_their_order_packing_and_repeats() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let corpus = stand_in().unwrap();
+        let documents = corpus.documents();
+        fs::write(at("whole.jsonl"), lines(documents)).unwrap();
+        let (first, second) = documents.split_at(600);
+        fs::write(at("second.jsonl"), lines(second.iter().rev().chain(&first[..5]))).unwrap();
+        let mut packer = GzEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&lines(first)).unwrap();
+        fs::write(at("first.jsonl.gz"), packer.finish().unwrap()).unwrap();
+
+        let one = prepared(&[at("whole.jsonl")], &at("one")).unwrap();
+        let two = prepared(&[at("second.jsonl"), at("first.jsonl.gz")], &at("two")).unwrap();
+        assert_eq!(one, two);
+        let count: u64 = one.splits.values().map(|part| part.documents).sum();
+        assert_eq!(count, documents.len() as u64);
+        assert!(open(&at("two"), Limits::default()).is_ok());
+        assert!(!at("one").join(SORTING).exists());
+    }
+
+    #[test]
+    fn a_folder_that_exists_other_files_and_missing_parts_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let corpus = stand_in().unwrap();
+        let train: Vec<&Document> = corpus.of(Split::Train).take(20).collect();
+        fs::write(at("train.jsonl"), lines(train)).unwrap();
+        let error = prepared(&[at("train.jsonl")], &at("out")).unwrap_err().to_string();
+        assert_eq!(error, "the files hold no document of the validation part: more are needed");
+        let error = prepared(&[at("train.jsonl")], &at("out")).unwrap_err();
+        assert!(matches!(&error, DatasetError::Io { error, .. } if error.kind() == io::ErrorKind::AlreadyExists));
+        fs::write(at("train.csv"), "id,text").unwrap();
+        let error = prepared(&[at("train.csv")], &at("csv")).unwrap_err().to_string();
+        assert!(error.ends_with("only .jsonl, .jsonl.gz and .parquet files are read"), "{error}");
+        fs::write(at("bad.jsonl"), "{\"id\": 3}").unwrap();
+        let error = prepared(&[at("bad.jsonl")], &at("bad")).unwrap_err().to_string();
+        assert!(error.contains("bad.jsonl"), "{error}");
+    }
+
+    #[test]
+    fn it_can_be_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("all.jsonl");
+        fs::write(&path, lines(stand_in().unwrap().documents())).unwrap();
+        let mut stop = |_| Err(DatasetError::Unusable("stopped".into()));
+        let ended = prepare(&[path], &folder.path().join("out"), &source(), Limits::default(), &mut stop);
+        assert_eq!(ended.unwrap_err().to_string(), "stopped");
+    }
+}

@@ -1,0 +1,136 @@
+//! What guests write reaches nobody before their cohort is settled: not by any route, not by an ordinary log line.
+use super::tests::{ALICE, BOB, World, packed, resolved};
+use super::*;
+use crate::{
+    http::{Api, router},
+    intake::{Intake, IntakeLimits, IntakeParts},
+};
+use axum::{Router, body::Body, http::Request};
+use prism_core::{
+    evidence::RunOutcome,
+    plan::{RunRole, Subject},
+    submission::{FailureClass, SubmissionKind, SubmissionStatus},
+    testing::{
+        fakes::{Script, ScriptedTrainer},
+        sample,
+    },
+};
+use std::{
+    io,
+    sync::{
+        Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+use tower::ServiceExt as _;
+
+/// As in an exception's text, or at the end of standard error.
+const ROW: &str = "the-row-that-a-guest-saw";
+
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Alice's runs fail with the row in their text, on this machine first. Bob's doesn't end while it is to wait.
+fn trainer(waits: impl Fn() -> bool + Send + Sync + 'static) -> ScriptedTrainer {
+    let (llama, failures) = (resolved("llama"), AtomicU32::new(0));
+    let gpt = resolved("gpt");
+    ScriptedTrainer::new(move |task| {
+        let Subject::Native { graph, .. } = task.subject else { panic!("no native task") };
+        if graph == llama {
+            if failures.fetch_add(1, Ordering::SeqCst) == 0 {
+                return Script::Fails(Error::new(Kind::Unavailable, Fault::Infrastructure, ROW));
+            }
+            let mut evidence = sample::evidence(task, 4.0);
+            let reason = format!("train: ValueError: {ROW}");
+            evidence.outcome = RunOutcome::Failed { class: FailureClass::MinerCode, reason };
+            return Script::Shows(Box::new(evidence));
+        }
+        if graph == gpt && task.role == RunRole::Recipe && waits() {
+            return Script::Endless;
+        }
+        Script::Shows(Box::new(sample::evidence(task, 4.5)))
+    })
+    .with_python(false)
+}
+
+async fn body(router: &Router, path: &str) -> String {
+    let request = Request::get(path).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+
+    let world = World::new();
+    let store = world.store();
+    let stop = Cancel::new();
+    let cancel = stop.clone();
+    let waits = move || {
+        let first = !cancel.is_cancelled();
+        cancel.cancel();
+        first
+    };
+    let validator = world.builder(&store, trainer(waits)).workers(1).build().unwrap();
+    validator.start().await.unwrap();
+    let architecture = "kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n";
+    let recipe = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: recipe.yaml }\n";
+    let kinds = (SubmissionKind::ArchitectureOnly, SubmissionKind::TrainingForArch);
+    let alice = world.submit(&store, ALICE, &packed(architecture, "llama"), kinds.0).await;
+    let bob = world.submit(&store, BOB, &packed(recipe, ""), kinds.1).await;
+    let clock: Arc<dyn Clock> = validator.0.clock.clone();
+    let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
+    let intake = Intake::new(IntakeParts {
+        netuid: validator.0.netuid,
+        chain: Arc::clone(&chain),
+        store: store.clone(),
+        artifacts: world.artifacts(),
+        precheck: Arc::new(validator.clone()),
+        clock: Arc::clone(&clock),
+        validator: None,
+        limits: IntakeLimits::default(),
+    });
+    let router = router(Api { intake, store: store.clone(), chain, clock });
+    let mut routes: Vec<String> = [alice, bob]
+        .iter()
+        .flat_map(|id| [format!("/v1/submissions/{id}"), format!("/v1/submissions/{id}/curve")])
+        .collect();
+    let boards = ["leaderboard", "leaderboard?cohort=1", "architectures", "training-variants", "epochs"];
+    routes.extend(boards.map(|board| format!("/v1/{board}")));
+    routes.extend(["/healthz", "/readyz", "/openapi.json", "/metrics", "/"].map(str::to_owned));
+
+    // Somebody stops it when Alice's runs are through, and Bob's are not.
+    let stopped = validator.run_cohort(&stop).await.unwrap_err();
+    assert_eq!(stopped.kind(), Kind::Cancelled);
+    let runs = store.evidence_of(1, alice).await.unwrap();
+    assert!(!runs.is_empty() && runs.iter().all(|run| !run.is_completed()), "the text is in the store");
+    for route in &routes {
+        let body = body(&router, route).await;
+        assert!(!body.contains(ROW), "{route}: {body}");
+    }
+    assert!(logged().contains("run failed on this machine") && logged().contains("run finished"), "{}", logged());
+    assert!(!logged().contains(ROW), "{}", logged());
+
+    // Later rows are others: now it may be told why.
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let record = store.submission(alice).await.unwrap().unwrap();
+    assert_eq!(record.status, SubmissionStatus::Failed);
+    assert!(body(&router, &format!("/v1/submissions/{alice}")).await.contains(ROW));
+    assert!(!logged().contains(ROW), "{}", logged());
+}
