@@ -281,7 +281,7 @@ fn list(folder: &WalletsArgs, json: bool) -> Result<()> {
         all.push(json!({ "name": wallet.name(), "coldkey": glance(&wallet.coldkey()), "hotkeys": hotkeys }));
     }
     if json {
-        println!("{}", json!({ "folder": wallets.folder(), "wallets": all }));
+        println!("{}", json!({ "folder": wallets.folder().display().to_string(), "wallets": all }));
         return Ok(());
     }
     if all.is_empty() {
@@ -324,7 +324,7 @@ fn describe(keyfile: &Keyfile) -> Result<Value> {
             Form::Encrypted => "encrypted",
         }),
         "exposed": form.map(|_| keyfile.is_exposed()).transpose()?,
-        "path": keyfile.path(),
+        "path": keyfile.path().display().to_string(),
     }))
 }
 
