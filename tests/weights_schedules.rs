@@ -13,14 +13,14 @@ use prism_chain::devnet::{
     Devnet, DevnetConfig, Fault, GenesisNeuron, LandedWeights, RuntimeMetadata, RuntimeUpgrade, SubnetConfig,
     SubnetOwner,
 };
-use prism_chain::{ChainClient, ChainConfig, CommitScheme, Keypair, SetterConfig, Signer, SubtensorWeightSetter};
+use prism_chain::{ChainClient, ChainConfig, CommitScheme, Keypair, SetterConfig, SubtensorWeightSetter};
 use prism_core::receipt::Stage;
 use prism_core::{Block, Digest, Finite, Hotkey, MechanismId, Netuid, Receipt, Uid, WeightIntent, WeightSetter};
 
 const NETUID: Netuid = Netuid(1);
 const SCHEDULES: u64 = 2_000;
 /// Schedules that run at the same time: most of a schedule is waiting for deadlines and new connections.
-const AT_ONCE: usize = 24;
+const AT_ONCE: usize = 64;
 /// Steps of a schedule in which things go wrong; then all is mended, and what is open has to come to its end.
 const STEPS: u32 = 40;
 const STEPS_TO_END: u32 = 400;
@@ -69,6 +69,7 @@ struct Schedule {
     epochs: BTreeMap<u16, u64>,
     faults: BTreeMap<&'static str, u32>,
     upgrades: u32,
+    signed_anew: u32,
 }
 
 fn key(name: &str) -> Keypair {
@@ -125,11 +126,17 @@ impl Schedule {
         };
         let devnet = Devnet::start(devnet).await.unwrap();
         devnet.produce_blocks(6).await;
-        let mut config = SetterConfig { period: 8 << choices.below(3), ..SetterConfig::default() };
+        let mut config = SetterConfig::default();
+        config.period = 8 << choices.below(3);
         if choices.percent(25) {
             config = config.commit_by(CommitScheme::Hash);
         }
-        let client = connect(&devnet).await.unwrap();
+        let client = loop {
+            // On a busy machine even a handshake may be late.
+            if let Some(client) = connect(&devnet).await {
+                break client;
+            }
+        };
         let setter = SubtensorWeightSetter::new(client.clone(), Arc::new(key("validator")), config.clone());
         Self {
             choices,
@@ -142,6 +149,7 @@ impl Schedule {
             epochs: BTreeMap::new(),
             faults: BTreeMap::new(),
             upgrades: 0,
+            signed_anew: 0,
         }
     }
 
@@ -202,8 +210,13 @@ impl Schedule {
                     whole = false;
                 }
                 Ok(next) => self.stored[place] = next,
-                Err(_) if self.guard == Guard::Removed && matches!(receipt.stage, Stage::Prepared { .. }) => {
+                Err(_)
+                    if self.guard == Guard::Removed
+                        && self.signed_anew < 3
+                        && matches!(receipt.stage, Stage::Prepared { .. }) =>
+                {
                     // What the contract forbids: the answer was lost, so the weights are signed anew.
+                    self.signed_anew += 1;
                     self.crash().await;
                     if let Ok(again) = self.setter.prepare(receipt.intent.clone()).await {
                         self.stored.push(again);
@@ -241,8 +254,10 @@ impl Schedule {
 
     async fn run(&mut self) {
         for _ in 0..STEPS {
+            let mut is_half_dead = false;
             if self.choices.percent(30) {
                 let (name, fault) = self.fault();
+                is_half_dead = fault == Fault::HalfDead;
                 *self.faults.entry(name).or_default() += 1;
                 self.devnet.inject(fault).unwrap();
             }
@@ -252,7 +267,8 @@ impl Schedule {
             if self.advance(true).await {
                 self.prepare().await;
             }
-            if self.choices.percent(30) {
+            // A dead socket costs a deadline with every call: one step of it shows all that there is to see.
+            if is_half_dead || self.choices.percent(30) {
                 self.devnet.mend();
             }
             let blocks = self.choices.below(4);
@@ -324,7 +340,7 @@ fn included(receipt: &Receipt) -> Option<(Block, u32)> {
 }
 
 async fn connect(devnet: &Devnet) -> Option<ChainClient> {
-    let config = ChainConfig::new(devnet.url()).deadlines(Duration::from_millis(500), Duration::from_millis(1500));
+    let config = ChainConfig::new(devnet.url()).deadlines(Duration::from_millis(250), Duration::from_millis(600));
     ChainClient::connect(config).await.ok()
 }
 
@@ -405,6 +421,6 @@ fn no_weight_lands_twice_and_every_receipt_is_what_the_ledger_says() {
 
 #[test]
 fn a_validator_that_signs_anew_when_an_answer_is_lost_is_caught() {
-    let tally = runtime().block_on(run(0..150, Guard::Removed));
+    let tally = runtime().block_on(run(0..100, Guard::Removed));
     assert!(tally.violations.iter().any(|reason| reason.contains("landed in blocks")), "{:?}", tally.ends);
 }
