@@ -164,7 +164,7 @@ impl Wallet {
                         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("the secret is no text"))?;
                         Ok(Zeroizing::new(text.trim().to_owned()))
                     })?,
-                    None => Zeroizing::new(ask("mnemonic or 0x seed: ")?),
+                    None => ask("mnemonic or 0x seed: ")?,
                 };
                 let root = SecretKey::from_uri(&secret)?;
                 let key = if path.is_empty() { root } else { root.derive(&path)? };
