@@ -10,7 +10,8 @@ use std::{fmt::Debug, sync::Arc};
 /// the receipt after every call and before the next one.
 ///
 /// 1. `prepare` touches nothing on the chain: it conforms, preflights at one pinned block, and signs.
-/// 2. `advance` makes at most one step and has at most one outside effect: sending `signed`.
+/// 2. `advance` makes at most one step and has at most one outside effect: sending `signed`, or the reveal that its
+///    stage holds.
 /// 3. Called again with an older receipt of the same intent (a crash before the caller could persist) it reaches the
 ///    same end and no second vector lands.
 /// 4. A stage is entered only when the chain shows it.

@@ -338,3 +338,70 @@ fn print(row: &WeightsRow) {
         println!("{} commitments by hash wait for their reveal", row.hashed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prism_chain::{
+        devnet::{BlockPace, Devnet, DevnetConfig, GenesisNeuron, SubnetConfig},
+        signer::Keypair,
+    };
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        weights: Weights,
+    }
+
+    async fn prism(arguments: &[&str]) -> Result<()> {
+        let cli: Cli =
+            clap::Parser::try_parse_from([&["weights"][..], arguments].concat()).map_err(|e| wrong(e.to_string()))?;
+        cli.weights.run().await
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn weights_are_committed_followed_resumed_and_shown() {
+        let validator = Keypair::from_uri("//validator").unwrap().hotkey();
+        let neuron = |hotkey, permit| GenesisNeuron { hotkey, coldkey: [1; 32], stake: 1000, permit };
+        let subnet = SubnetConfig {
+            neurons: vec![neuron(validator, true), neuron(Hotkey([7; 32]), false)],
+            tempo: 40,
+            commit_reveal: true,
+            ..SubnetConfig::default()
+        };
+        let pace = BlockPace::Every(Duration::from_millis(100));
+        let config = DevnetConfig { subnets: vec![subnet], pace, ..DevnetConfig::default() };
+        let devnet = Devnet::start(config).await.unwrap();
+        devnet.produce_blocks(10).await;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.display().to_string()
+        };
+        let (key, shares) =
+            (file("key", "//validator"), file("shares.json", &format!(r#"{{"{}": 2}}"#, Hotkey([7; 32]))));
+        let receipt = folder.path().join("receipt.json");
+        let place = ["--endpoint", devnet.url(), "--netuid", "1", "--key", &key];
+        let storing = ["--receipt", receipt.to_str().unwrap()];
+        let set = |more: &[&str]| [&["set"][..], more, &place, &storing].concat().join("\n");
+        let run = async |line: String| prism(&line.split('\n').collect::<Vec<_>>()).await;
+
+        run(set(&[&shares, "--dry-run", "--json"])).await.unwrap();
+        assert!(!receipt.exists(), "a dry run leaves nothing");
+        run(set(&[&shares, "--until", "included"])).await.unwrap();
+        let error = run(set(&[&shares])).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Conflict, "{error}");
+        run(set(&["--resume"])).await.unwrap();
+        let kept = ReceiptFile::new(&receipt).load().unwrap().unwrap();
+        assert_eq!(kept.stage.name(), "read_back");
+        assert_eq!(devnet.ledger().len(), 1);
+        run([&["show", "--json"][..], &place].concat().join("\n")).await.unwrap();
+        let stranger = Hotkey([9; 32]).ss58();
+        let error = run([&["show", "--hotkey", &stranger][..], &place[..4]].concat().join("\n")).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{error}");
+        let bad = file("bad.json", &format!(r#"{{"{}": -1}}"#, Hotkey([7; 32])));
+        assert_eq!(run(set(&[&bad])).await.unwrap_err().kind(), Kind::Invalid);
+    }
+}
