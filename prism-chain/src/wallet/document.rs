@@ -10,7 +10,7 @@ const SR25519: u8 = 1;
 /// What a keyfile holds.
 #[derive(Debug)]
 pub(super) enum Held {
-    Secret(SecretKey),
+    Secret(Box<SecretKey>),
     Public(Hotkey),
 }
 
@@ -51,7 +51,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Held, KeyfileError> {
     };
     match public {
         Some((field, hotkey)) if hotkey != secret.hotkey() => Err(KeyfileError::Mismatch(field)),
-        _ => Ok(Held::Secret(secret)),
+        _ => Ok(Held::Secret(Box::new(secret))),
     }
 }
 
