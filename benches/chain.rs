@@ -1,5 +1,6 @@
-//! What reading a subnet costs: one selective metagraph of 256 members, decoded by field name through the metadata,
-//! against the same bytes read by position; and the whole read over the websocket of a devnet.
+//! What the chain's side costs. `metagraph`: one selective metagraph of 256 members, decoded by field name through the
+//! metadata, against the same bytes read by position; and the whole read over the websocket of a devnet. `weights`: from
+//! shares to a signed commitment. `requests`: signed requests checked. Names choose; all without.
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
 use prism_chain::{
     ChainClient, ChainConfig, Runtime,

@@ -158,7 +158,7 @@ impl Set {
                 format!("{path} holds a receipt that is {stage}: go on with --resume, or name another --receipt");
             return Err(Error::new(Kind::Conflict, Fault::Validator, text));
         }
-        let shares = self.shares.as_ref().map(|path| read(path)).transpose()?;
+        let shares = self.shares.as_ref().map(read).transpose()?;
         let client = ChainClient::connect(chain_config(&config)?).await?;
         let mut setting = SetterConfig::default();
         setting.burn_hotkey = config.chain.burn_hotkey;
