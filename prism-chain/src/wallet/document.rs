@@ -11,7 +11,7 @@ const SR25519: u8 = 1;
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "one of them lives for a moment")]
 pub(super) enum Held {
-    Secret(Box<SecretKey>),
+    Secret(SecretKey),
     Public(Hotkey),
 }
 
@@ -52,7 +52,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Held, KeyfileError> {
     };
     match public {
         Some((field, hotkey)) if hotkey != secret.hotkey() => Err(KeyfileError::Mismatch(field)),
-        _ => Ok(Held::Secret(Box::new(secret))),
+        _ => Ok(Held::Secret(secret)),
     }
 }
 

@@ -105,7 +105,7 @@ impl Keyfile {
             return SecretKey::from_uri(text).map_err(wrong);
         }
         match document::parse(&plain).map_err(wrong)? {
-            Held::Secret(key) => Ok(*key),
+            Held::Secret(key) => Ok(key),
             Held::Public(_) => Err(wrong(KeyfileError::NoSecret)),
         }
     }
