@@ -1,5 +1,6 @@
-//! What reading a subnet costs: one selective metagraph of 256 members, decoded by field name through the metadata,
-//! against the same bytes read by position; and the whole read over the websocket of a devnet.
+//! What the chain's side costs. `metagraph`: one selective metagraph of 256 members, decoded by field name through the
+//! metadata, against the same bytes read by position; and the whole read over the websocket of a devnet. `weights`: from
+//! shares to a signed commitment. `requests`: signed requests checked. Names choose; all without.
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
 use prism_chain::{
     ChainClient, ChainConfig, Runtime,
@@ -7,6 +8,11 @@ use prism_chain::{
 };
 use prism_core::{Block, Hotkey, Netuid};
 use std::{hint::black_box, time::Instant};
+
+#[path = "chain/requests.rs"]
+mod requests;
+#[path = "chain/weights.rs"]
+mod weights;
 
 const MEMBERS: u16 = 256;
 const NETUID: Netuid = Netuid(1);
@@ -18,7 +24,11 @@ const TARGET: f64 = 5.0;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(metagraph());
+    runtime.block_on(async {
+        metagraph().await;
+        weights::weights().await;
+        requests::requests().await;
+    });
 }
 
 async fn metagraph() {

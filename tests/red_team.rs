@@ -73,7 +73,6 @@ impl Ended {
         match (self, end) {
             (Self::Failed { class, .. }, End::Fails(expected) | End::FailsOrNotAbove(expected)) => *class == expected,
             (Self::Measured(advantage), End::NotAbove | End::FailsOrNotAbove(_)) => not_above(advantage),
-            (Self::Measured(advantage), End::Open(below)) => advantage.mean.get() < below,
             _ => false,
         }
     }

@@ -3,6 +3,8 @@
 //!
 //! A schedule is a seed. It decides the subnet, what fails and when, and where the validator's process dies; a process
 //! that dies forgets everything but the receipts it stored. `PRISM_SCHEDULES` sets how many are run (default 2,000).
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -336,7 +338,7 @@ fn included(receipt: &Receipt) -> Option<(Block, u32)> {
         .filter_map(
             |stage| if let Stage::Finalized { block, extrinsic } = stage { Some((*block, *extrinsic)) } else { None },
         )
-        .last()
+        .next_back()
 }
 
 async fn connect(devnet: &Devnet) -> Option<ChainClient> {

@@ -7,7 +7,6 @@ use prism_chain::{
     Keypair, SetterConfig,
     client::{ChainClient, ChainConfig},
     devnet::{Devnet, DevnetConfig, GenesisNeuron, SubnetConfig, SubnetOwner},
-    signer::Signer,
     weights::{DryRunSetter, Shares},
 };
 use prism_core::{Digest, Epoch, Hotkey, MechanismId, Netuid, WeightIntent, WeightSetter};

@@ -20,6 +20,7 @@
 //! Pallets, calls, entries and errors are looked up by name in the metadata of the runtime in force: numbers drift
 //! between runtimes, names hardly do.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
+#![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod axon;
 pub mod client;

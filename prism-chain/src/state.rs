@@ -7,7 +7,6 @@ use crate::{
 use prism_core::{Block, Hotkey};
 use std::{collections::BTreeMap, sync::Arc};
 use subxt::{
-    client::OfflineClientAtBlock,
     config::{Header as _, SubstrateConfig},
     dynamic::Value,
     events::Events,
@@ -33,7 +32,6 @@ pub(crate) struct Source {
 pub(crate) struct AtBlock {
     pub(crate) number: u64,
     pub(crate) hash: H256,
-    pub(crate) client: OfflineClientAtBlock<SubstrateConfig>,
     /// The runtime in the block's state, which runs the next block.
     pub(crate) runtime: Runtime,
     source: Arc<Source>,
@@ -42,7 +40,7 @@ pub(crate) struct AtBlock {
 impl AtBlock {
     pub(crate) async fn new(source: &Arc<Source>, number: u64, hash: H256) -> Result<Self, ChainError> {
         let runtime = source.runtimes.at(&source.rpc, hash).await?;
-        Ok(Self { number, hash, client: runtime.client().clone(), runtime, source: Arc::clone(source) })
+        Ok(Self { number, hash, runtime, source: Arc::clone(source) })
     }
 
     pub(crate) fn block(&self) -> Block {

@@ -25,9 +25,6 @@ pub(crate) enum End {
     FailsOrNotAbove(FailureClass),
     /// Refused before it runs, by this rule.
     Rejected(&'static str),
-    /// What measuring leaves open: an advantage below so many bits per byte at this budget. What is left of it where
-    /// rewards count stands beside.
-    Open(f64),
 }
 
 /// One attack.
@@ -51,7 +48,7 @@ const fn core(name: &'static str, kind: &'static str, part: Part, end: End) -> A
     Attack { name, kind, part, end, core: true }
 }
 
-use End::{Fails, FailsOrNotAbove, NotAbove, Open, Rejected};
+use End::{Fails, FailsOrNotAbove, NotAbove, Rejected};
 use Part::{Architecture, Training, Tuned, Whole};
 
 const ALARM: End = Fails(MinerCode);
@@ -92,8 +89,9 @@ pub(crate) const ATTACKS: &[Attack] = &[
     attack("flattened_logits", "narrow vocabulary", Training, ALARM),
     attack("tiny_sequence", "tiny sequence length", Whole, ALARM),
     core("smuggled_weights", "smuggled weights", Whole, Rejected("bundle.mass")),
-    // A prior of the full cap helps most at first: the official window begins 500 caps of tokens later.
-    attack("knows_the_text", "smuggled n-grams, alphabet deciphered", Whole, Open(1.5)),
+    // A prior of the full cap helps most at first, and deciphering is work; the official window begins 500 caps of tokens
+    // later, and the margin of rewards lies above what is left of it there.
+    attack("knows_the_text", "smuggled n-grams, alphabet deciphered", Whole, FailsOrNotAbove(Resource)),
     attack("reads_data_early", "reading data before its time", Training, FailsOrNotAbove(Resource)),
     attack("reads_the_channel", "reading data before its time", Training, ALARM),
     core("takes_inner_steps", "hidden extra training: inner steps", Training, NotAbove),

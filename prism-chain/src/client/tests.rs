@@ -388,7 +388,7 @@ async fn calls_have_the_chain_s_bytes_and_what_a_runtime_lacks_is_named() {
         ("version_key", crate::runtime::number(7_u64)),
     ];
     let call = crate::extrinsic::subtensor("set_weights", arguments);
-    let bytes = at.client.transactions().call_data(&call).unwrap();
+    let bytes = at.runtime.client().transactions().call_data(&call).unwrap();
     // Made by the official SDK for the runtime at spec 393.
     assert_eq!(hex::encode(bytes), "07002500080000010008ffff00800700000000000000");
     let call = crate::extrinsic::subtensor("fly", []);

@@ -279,7 +279,7 @@ impl SourceDriver for Driver {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn commitments_keep_the_contract_of_a_source() {
-    let fresh = async || {
+    let fresh = async || -> prism_core::Result<Driver> {
         let chain = start(&[]).await;
         let source = ChainCommitments::new(chain.client.clone(), NETUID);
         Ok(Driver { chain, source, added: 0 })

@@ -9,6 +9,7 @@ const SR25519: u8 = 1;
 
 /// What a keyfile holds.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one of them lives for a moment")]
 pub(super) enum Held {
     Secret(SecretKey),
     Public(Hotkey),

@@ -50,12 +50,15 @@ struct BeaconConfig {
     genesis_time: u32,
 }
 
+/// Hotkey, block, ciphertext and round, as the chain keeps them.
+type Waiting = (AccountId32, u64, Vec<u8>, u64);
+
 impl AtBlock {
     /// The commitments of one epoch that wait under a timelock, oldest first.
     pub(crate) async fn timelocked(&self, index: u16, epoch: Epoch) -> Result<Vec<TimelockedCommit>, ChainError> {
         let key = vec![number(index), number(epoch.0)];
-        let waiting: Option<Vec<(AccountId32, u64, Vec<u8>, u64)>> = self.find(TIMELOCKED_COMMITS, key).await?;
-        let commit = |(who, block, bytes, round): (AccountId32, u64, Vec<u8>, u64)| TimelockedCommit {
+        let waiting: Option<Vec<Waiting>> = self.find(TIMELOCKED_COMMITS, key).await?;
+        let commit = |(who, block, bytes, round): Waiting| TimelockedCommit {
             hotkey: hotkey(who),
             epoch,
             block: Block(block),

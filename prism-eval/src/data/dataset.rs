@@ -202,7 +202,7 @@ pub fn open(folder: &Path, limits: Limits) -> Result<(Corpus, Manifest), Dataset
     nothing_additional(folder, &manifest)?;
     let report = Digest::of(&read_small(&folder.join(CONTAMINATION))?);
     if report != manifest.contamination {
-        return Err(altered(CONTAMINATION, "as digest", &report, &manifest.contamination));
+        return Err(altered(CONTAMINATION, "as digest", report, manifest.contamination));
     }
     let (mut documents, mut seen) = (Vec::new(), HashSet::new());
     let mut left = limits;
@@ -262,7 +262,7 @@ pub(super) fn read_shard(
     drop(records);
     let digest = Digest(hashed.hash.finalize().into());
     if digest != shard.sha256 {
-        return Err(altered(name, "as digest", &digest, &shard.sha256));
+        return Err(altered(name, "as digest", digest, shard.sha256));
     }
     if documents != shard.documents {
         return Err(altered(name, "documents", documents, shard.documents));

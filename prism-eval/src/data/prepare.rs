@@ -95,7 +95,7 @@ pub fn prepare(
     for (number, file) in files.iter().enumerate() {
         read(file, limits, &mut |record| {
             documents += 1;
-            if documents % 1024 == 0 {
+            if documents.is_multiple_of(1024) {
                 progress(Progress::Read { documents, file: number + 1, files: files.len() })?;
             }
             if documents > limits.documents as u64 {

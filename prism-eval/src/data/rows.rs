@@ -233,8 +233,8 @@ impl Dealer {
 
     /// A dealer for a task that goes on in a further attempt, after the last of these steps. Its rows are that attempt's
     /// own: those that any attempt before may have been shown, wherever it ended, are not dealt again. What is measured is
-    /// of documents that nobody saw, and training begins with those; where the corpus has no more of them, with other
-    /// offsets of the same.
+    /// of documents that nobody saw, and training begins with those. Where the corpus has no more of them, measured are
+    /// other offsets of the documents that were set apart for the same points, which the run that goes on has not met.
     ///
     /// # Errors
     /// As [`Dealer::new`].
@@ -245,6 +245,8 @@ impl Dealer {
 
     /// The dealer of the attempt after this one's.
     fn go_on(mut self, task: &TrainTask, Resume { attempt, step }: Resume) -> Self {
+        // Taken from the back: what is left for points to come stands in front.
+        let kept = self.training.once.clone();
         // No attempt sees more than a whole run.
         let batch = u64::from(task.budget.batch);
         while self.training.dealt < task.budget.steps.saturating_mul(batch) {
@@ -258,7 +260,14 @@ impl Dealer {
         draws("documents").shuffle(&mut unseen);
         let later: Vec<u64> = task.measuring.points.iter().copied().filter(|point| *point > step).collect();
         let wanted = later.len().saturating_mul(task.measuring.rows as usize);
-        let once = if wanted <= unseen.len() { unseen.split_off(unseen.len() - wanted) } else { vec![] };
+        let once = if wanted <= unseen.len() {
+            unseen.split_off(unseen.len() - wanted)
+        } else {
+            // No run ever trained on these before the step that this one goes on from.
+            let mut kept = kept.get(..wanted).map(<[usize]>::to_vec).unwrap_or_default();
+            draws("documents").shuffle(&mut kept);
+            kept
+        };
         let apart: BTreeSet<usize> = once.iter().copied().collect();
         let documents = passes.documents.into_iter().filter(|document| !apart.contains(document)).collect();
         let passes = Passes { documents, pass: unseen, shown: passes.shown, draws: draws("rows") };
@@ -537,10 +546,26 @@ mod tests {
         let corpus = stand_in().unwrap();
         let mut task = task(&corpus);
         task.budget.steps = 1000;
+        task.measuring.points = vec![0, 500, 900];
+        let mut first = Dealer::new(&corpus, &task).unwrap();
+        let mut measured = Vec::new();
+        for step in 0..1000 {
+            if task.measuring.points.contains(&step) {
+                measured.push(first.upcoming(6).rows);
+            }
+            first.training(4);
+        }
         let resume = Resume { attempt: 2, step: 500 };
         let mut dealer = Dealer::resumed(&corpus, &task, &[resume]).unwrap();
-        assert_eq!(dealer.training(4).rows.rows, 4);
-        assert_ne!(dealer.training(4), Dealer::new(&corpus, &task).unwrap().training(4));
+        let mut trained = BTreeSet::new();
+        for _ in 500..900 {
+            let rows = dealer.training(4).rows;
+            trained.extend(documents(&dealer, &corpus, &rows));
+        }
+        let here = dealer.upcoming(6).rows;
+        assert_ne!(here, measured[2]);
+        assert_eq!(documents(&dealer, &corpus, &here), documents(&dealer, &corpus, &measured[2]));
+        assert!(trained.len() > 1000 && trained.is_disjoint(&documents(&dealer, &corpus, &here)));
     }
 
     #[test]

@@ -317,7 +317,7 @@ async fn hooks_are_called_and_a_checkpoint_is_resumed(stage: &Stage) {
     assert_eq!(resumed.claim(&rows(6, 0)).await.unwrap(), claims);
     // A hook that breaks the rules of checkpoints is the end.
     Box::new(resumed).finish().await.unwrap();
-    let broken = "def save_checkpoint(model, checkpoint_dir, ctx):\n    return '../model.pt'\n";
+    let broken = "def save_checkpoint(model, checkpoint_dir, ctx):\n    return '../model.pt'\n\nload_checkpoint = save_checkpoint\n";
     let mut player = stage.play(&gpt(broken)).await.unwrap();
     let error = player.checkpoint().await.unwrap_err();
     is(&error, Kind::Invalid, Fault::Miner);

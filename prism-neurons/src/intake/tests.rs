@@ -443,7 +443,7 @@ async fn the_official_scheme_is_understood_and_bound_to_this_validator() {
             .header(btauth::HEADER_HOTKEY, bench.alice.hotkey().ss58())
             .header(btauth::HEADER_NONCE, nonce)
             .header(btauth::HEADER_RECEIVER, receiver.ss58())
-            .header(btauth::HEADER_SIGNATURE, hex::encode(bench.alice.sign(message.as_bytes())));
+            .header(btauth::HEADER_SIGNATURE, format!("0x{}", hex::encode(bench.alice.sign(message.as_bytes()))));
         read(bench.call(request.body(Body::from(bundle.to_vec())).unwrap()).await).await
     };
     refused(&send(bench.bob.hotkey(), "/v1/submissions", b"bundle").await, 401, "request.receiver");

@@ -75,6 +75,8 @@ async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_writer(move || writer.clone());
+    // While there is one subscriber only, a line first reached by the thread of another test is taken to interest nobody.
+    let _another = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let logged = || String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
 
@@ -94,7 +96,7 @@ async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
     let kinds = (SubmissionKind::ArchitectureOnly, SubmissionKind::TrainingForArch);
     let alice = world.submit(&store, ALICE, &packed(architecture, "llama"), kinds.0).await;
     let bob = world.submit(&store, BOB, &packed(recipe, ""), kinds.1).await;
-    let clock: Arc<dyn Clock> = validator.0.clock.clone();
+    let clock: Arc<dyn Clock> = Arc::clone(&validator.0.clock);
     let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
     let intake = Intake::new(IntakeParts {
         netuid: validator.0.netuid,

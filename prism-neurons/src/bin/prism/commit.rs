@@ -6,7 +6,6 @@ use super::{
 };
 use clap::{Args, Subcommand};
 use prism_chain::{
-    Signer as _,
     client::ChainClient,
     commitments::{Commitments, Field, Space, space_of},
 };

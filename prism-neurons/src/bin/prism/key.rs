@@ -10,6 +10,7 @@ use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
 };
+use zeroize::Zeroizing;
 
 /// Which key signs.
 #[derive(Debug, Clone, Default, Args)]
@@ -82,11 +83,11 @@ impl PasswordArgs {
         if let Some(file) = &self.password_file {
             return Ok(Password::from_file(file)?);
         }
-        let first = ask("new password: ")?;
+        let mut first = ask("new password: ")?;
         if first != ask("the same again: ")? {
-            return Err(Error::new(Kind::Invalid, Fault::Validator, "the two passwords differ"));
+            return Err(wrong("the two passwords differ"));
         }
-        Ok(Password::new(first))
+        Ok(Password::new(std::mem::take(&mut *first)))
     }
 }
 
@@ -123,16 +124,20 @@ fn password(keyfile: &Keyfile, file: Option<&Path>) -> Result<Option<Password>> 
     }
     match file {
         Some(file) => Ok(Some(Password::from_file(file)?)),
-        None => Ok(Some(Password::new(ask(&format!("password of {}: ", keyfile.path().display()))?))),
+        None => {
+            let mut typed = ask(&format!("password of {}: ", keyfile.path().display()))?;
+            Ok(Some(Password::new(std::mem::take(&mut *typed))))
+        }
     }
 }
 
 /// Asks on the terminal, without showing what is typed.
-pub(crate) fn ask(prompt: &str) -> Result<String> {
+pub(crate) fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     if !std::io::stdin().is_terminal() {
         return Err(wrong("there is no terminal to ask for a secret: give it as a file"));
     }
     rpassword::prompt_password(prompt)
+        .map(Zeroizing::new)
         .map_err(|e| Error::new(Kind::Unavailable, Fault::Validator, "terminal can't be read").because(e))
 }
 

@@ -164,7 +164,7 @@ impl Wallet {
                         let text = std::str::from_utf8(&bytes).map_err(|_| invalid("the secret is no text"))?;
                         Ok(Zeroizing::new(text.trim().to_owned()))
                     })?,
-                    None => Zeroizing::new(ask("mnemonic or 0x seed: ")?),
+                    None => ask("mnemonic or 0x seed: ")?,
                 };
                 let root = SecretKey::from_uri(&secret)?;
                 let key = if path.is_empty() { root } else { root.derive(&path)? };
@@ -281,7 +281,7 @@ fn list(folder: &WalletsArgs, json: bool) -> Result<()> {
         all.push(json!({ "name": wallet.name(), "coldkey": glance(&wallet.coldkey()), "hotkeys": hotkeys }));
     }
     if json {
-        println!("{}", json!({ "folder": wallets.folder(), "wallets": all }));
+        println!("{}", json!({ "folder": wallets.folder().display().to_string(), "wallets": all }));
         return Ok(());
     }
     if all.is_empty() {
@@ -324,7 +324,7 @@ fn describe(keyfile: &Keyfile) -> Result<Value> {
             Form::Encrypted => "encrypted",
         }),
         "exposed": form.map(|_| keyfile.is_exposed()).transpose()?,
-        "path": keyfile.path(),
+        "path": keyfile.path().display().to_string(),
     }))
 }
 

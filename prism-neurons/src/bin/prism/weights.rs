@@ -6,7 +6,7 @@ use super::{
 };
 use clap::{Args, Subcommand, ValueEnum};
 use prism_chain::{
-    CommitScheme, Signer, SubtensorView,
+    CommitScheme, SubtensorView,
     client::ChainClient,
     weights::{DryRunSetter, SetterConfig, Shares, SubtensorWeightSetter, WeightsRow},
 };
@@ -149,7 +149,7 @@ impl Weights {
 impl Set {
     async fn run(self) -> Result<()> {
         let config = self.place.config()?;
-        let signer = Arc::new(key(&config)?);
+        let signer = Arc::new(key::load(&config.key)?);
         let file = ReceiptFile::new(&self.receipt);
         let known = if self.dry_run { None } else { file.load()? };
         if let Some(open) = known.as_ref().filter(|known| !known.stage.is_terminal() && !self.resume) {
@@ -158,7 +158,7 @@ impl Set {
                 format!("{path} holds a receipt that is {stage}: go on with --resume, or name another --receipt");
             return Err(Error::new(Kind::Conflict, Fault::Validator, text));
         }
-        let shares = self.shares.as_ref().map(|path| read(path)).transpose()?;
+        let shares = self.shares.as_ref().map(read).transpose()?;
         let client = ChainClient::connect(chain_config(&config)?).await?;
         let mut setting = SetterConfig::default();
         setting.burn_hotkey = config.chain.burn_hotkey;
@@ -305,7 +305,7 @@ impl Show {
         let config = self.place.config()?;
         let hotkey = match &self.hotkey {
             Some(text) => text.parse::<Hotkey>().map_err(|error| wrong(format!("hotkey {text:?}: {error}")))?,
-            None => key(&config)?.hotkey(),
+            None => key::load(&config.key)?.hotkey(),
         };
         let client = ChainClient::connect(chain_config(&config)?).await?;
         let netuid = config.chain.netuid;

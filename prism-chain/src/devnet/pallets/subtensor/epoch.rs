@@ -60,7 +60,7 @@ pub(in crate::devnet) fn set_stateful(state: &mut State, subnets: &[NetUid], blo
 fn is_due(state: &impl Read, netuid: NetUid, block: u64) -> bool {
     let tempo = u64::from(TEMPO.get(state, (netuid,)));
     if !is_stateful(state) {
-        return tempo != 0 && block.saturating_add(u64::from(netuid.0) + 1) % (tempo + 1) == 0;
+        return tempo != 0 && block.saturating_add(u64::from(netuid.0) + 1).is_multiple_of(tempo + 1);
     }
     let pending = PENDING_EPOCH_AT.get(state, (netuid,));
     tempo != 0

@@ -388,10 +388,10 @@ mod tests {
             m.iter().map(|row| (0..n).map(|j| if sums[j] == 0.0 { 0.0 } else { row[j] / sums[j] }).collect()).collect()
         };
         let mut old = vec![vec![0.0; n]; n];
-        for i in 0..n {
-            for (j, bond) in &inputs.bonds[i] {
+        for (row, bonds) in old.iter_mut().zip(&inputs.bonds) {
+            for (j, bond) in bonds {
                 if inputs.block - u64::from(inputs.tempo) > inputs.registered[usize::from(*j)] {
-                    old[i][usize::from(*j)] = f64::from(*bond);
+                    row[usize::from(*j)] = f64::from(*bond);
                 }
             }
         }
