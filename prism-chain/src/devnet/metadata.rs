@@ -15,9 +15,10 @@ use scale_info::form::PortableForm;
 use scale_info::{MetaType, Path, PortableRegistry, Type, TypeDef, TypeDefVariant, TypeInfo, TypeParameter};
 
 use super::extrinsic::{Era, TransactionValidityError, ValidTransaction};
-use super::metagraph::SelectiveMetagraph;
+use super::hyperparameters::{HyperparamEntry, SubnetHyperparamsV2};
+use super::metagraph::{Metagraph, SelectiveMetagraph};
 use super::pallets::{aura, balances, commitments, drand, subtensor, system, timestamp};
-use super::primitives::{AccountId32, H256, MultiAddress, MultiSignature, NetUid};
+use super::primitives::{AccountId32, H256, MechId, MultiAddress, MultiSignature, NetUid};
 use super::runtime::{RuntimeCall, RuntimeError, RuntimeEvent, RuntimeVersion};
 
 /// `sp_core::OpaqueMetadata`.
@@ -338,9 +339,20 @@ fn apis() -> Vec<RuntimeApiMetadata> {
             "SubnetInfoRuntimeApi",
             vec![
                 method::<Option<u64>>("get_next_epoch_start_block", vec![input::<NetUid>("netuid")]),
+                method::<Option<SubnetHyperparamsV2>>("get_subnet_hyperparams_v2", vec![input::<NetUid>("netuid")]),
+                method::<Option<Vec<HyperparamEntry>>>("get_subnet_hyperparams_v3", vec![input::<NetUid>("netuid")]),
+                method::<Option<Metagraph>>("get_metagraph", vec![input::<NetUid>("netuid")]),
+                method::<Option<Metagraph>>(
+                    "get_mechagraph",
+                    vec![input::<NetUid>("netuid"), input::<MechId>("mecid")],
+                ),
                 method::<Option<SelectiveMetagraph>>(
                     "get_selective_metagraph",
                     vec![input::<NetUid>("netuid"), input::<Vec<u16>>("metagraph_indexes")],
+                ),
+                method::<Option<SelectiveMetagraph>>(
+                    "get_selective_mechagraph",
+                    vec![input::<NetUid>("netuid"), input::<MechId>("mecid"), input::<Vec<u16>>("metagraph_indexes")],
                 ),
             ],
         ),

@@ -34,6 +34,7 @@ mod extrinsic;
 mod faults;
 mod fixed;
 mod genesis;
+mod hyperparameters;
 mod ledger;
 mod line;
 mod metadata;

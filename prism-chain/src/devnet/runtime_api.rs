@@ -3,10 +3,11 @@
 use codec::{Decode, Encode};
 
 use super::chain::Chain;
+use super::hyperparameters;
 use super::metadata::OpaqueMetadata;
 use super::metagraph;
 use super::pallets::{subtensor, system};
-use super::primitives::{AccountId32, NetUid};
+use super::primitives::{AccountId32, MechId, NetUid};
 
 /// Why a runtime call has no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,9 +55,27 @@ pub(super) fn call(chain: &Chain, method: &str, parameters: &[u8], at: u64) -> R
             let netuid = NetUid::decode(&mut input).map_err(bad_input)?;
             subtensor::next_epoch_start(&state, netuid).encode()
         }
+        "SubnetInfoRuntimeApi_get_subnet_hyperparams_v2" => {
+            hyperparameters::v2(&state, NetUid::decode(&mut input).map_err(bad_input)?).encode()
+        }
+        "SubnetInfoRuntimeApi_get_subnet_hyperparams_v3" => {
+            hyperparameters::v3(&state, NetUid::decode(&mut input).map_err(bad_input)?).encode()
+        }
+        "SubnetInfoRuntimeApi_get_metagraph" => {
+            let netuid = NetUid::decode(&mut input).map_err(bad_input)?;
+            metagraph::whole(&state, at, netuid, MechId(0)).encode()
+        }
+        "SubnetInfoRuntimeApi_get_mechagraph" => {
+            let (netuid, mechanism) = Decode::decode(&mut input).map_err(bad_input)?;
+            metagraph::whole(&state, at, netuid, mechanism).encode()
+        }
         "SubnetInfoRuntimeApi_get_selective_metagraph" => {
             let (netuid, fields) = <(NetUid, Vec<u16>)>::decode(&mut input).map_err(bad_input)?;
-            metagraph::selective(&state, at, netuid, &fields).encode()
+            metagraph::selective(&state, at, (netuid, MechId(0)), &fields).encode()
+        }
+        "SubnetInfoRuntimeApi_get_selective_mechagraph" => {
+            let (netuid, mechanism, fields) = <(NetUid, MechId, Vec<u16>)>::decode(&mut input).map_err(bad_input)?;
+            metagraph::selective(&state, at, (netuid, mechanism), &fields).encode()
         }
         _ => return Err(CallError::Unknown(method.to_owned())),
     };

@@ -480,6 +480,7 @@ mod commit_reveal;
 mod commitments;
 mod faults;
 mod metadata;
+mod week;
 
 mod garbage {
     //! Requests that no honest client sends.

@@ -17,6 +17,7 @@ mod yuma;
 use codec::{Decode, Encode};
 use scale_info::TypeInfo;
 
+pub(in crate::devnet) use emission::EMISSION_PER_BLOCK;
 pub(in crate::devnet) use epoch::{block_step, epoch_at, next_epoch_start, set_stateful};
 pub(in crate::devnet) use error::{Error, PALLET_INDEX};
 pub(in crate::devnet) use neurons::{register_neuron, replace_element};
