@@ -1,7 +1,7 @@
 //! What the chain's side costs. `metagraph`: one selective metagraph of 256 members, decoded by field name through the
 //! metadata, against the same bytes read by position; and the whole read over the websocket of a devnet. `weights`: from
 //! shares to a signed commitment. `requests`: signed requests checked. Names choose; all without.
-#![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::unwrap_used, clippy::indexing_slicing)]
 use prism_chain::{
     ChainClient, ChainConfig, Runtime,
     devnet::{Devnet, DevnetConfig, GenesisNeuron, SubnetConfig},
