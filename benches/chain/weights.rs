@@ -26,9 +26,9 @@ fn hotkey(n: u16) -> Hotkey {
 }
 
 fn intent() -> WeightIntent {
-    let numbers: Vec<String> = (0..HOTKEYS).map(|n| format!("\"{}\":{}", hotkey(n), u32::from(n) + 1)).collect();
+    let numbers: Vec<String> = (0..HOTKEYS).map(|n| format!("\"{}\":{}", hotkey(n), u32::from(n) + u32::from(HOTKEYS))).collect();
     let shares = Shares::from_json(&format!("{{{}}}", numbers.join(","))).expect("shares");
-    let (shares, burn) = shares.with_burn(0.1).expect("shares that sum to 1");
+    let (shares, burn) = shares.with_burn(0.0).expect("shares that sum to 1");
     WeightIntent {
         netuid: Netuid(1),
         mechanism: MechanismId(0),
@@ -79,7 +79,7 @@ async fn prepare(validator: &Keypair, commit_reveal: bool) -> (Duration, usize) 
     let mut bytes = 0;
     let span = median(async || {
         let receipt = setter.prepare(intent.clone()).await.expect("receipt");
-        assert_eq!(receipt.vector.len(), usize::from(SLOTS) + 1);
+        assert_eq!(receipt.vector.len(), usize::from(SLOTS));
         bytes = receipt.signed.len();
     })
     .await;
