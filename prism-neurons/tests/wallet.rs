@@ -96,7 +96,10 @@ async fn a_wallet_s_hotkey_commits_and_everybody_reads_it() {
     .unwrap();
     devnet.produce_blocks(1).await;
     let chain = ["--endpoint", devnet.url(), "--netuid", "1", "--json"];
-    let commit = |first: &[&str]| run(&[&["commit"], first, &chain].concat());
+    let commit = |first: &[&str]| {
+        let arguments: Vec<&str> = ["commit"].iter().chain(first).chain(&chain).copied().collect();
+        run(&arguments)
+    };
 
     let set = json(&commit(&["set", "namespace:name", "--wallet", "main"]).await.unwrap());
     assert_eq!((&set["hotkey"], &set["space"]["used"]), (&miner.ss58().into(), &100.into()));

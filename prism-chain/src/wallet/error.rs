@@ -158,6 +158,11 @@ impl From<WalletError> for Error {
             WalletError::TooLong { .. } => Kind::Limit,
             WalletError::Keyfile { source, .. } => Error::from(source.clone()).kind(),
         };
-        Self::new(kind, Fault::Validator, error.to_string()).because(error)
+        let text = error.to_string();
+        match error {
+            WalletError::File { source, .. } => Self::new(kind, Fault::Validator, text).because(source),
+            // The others say all they know.
+            _ => Self::new(kind, Fault::Validator, text),
+        }
     }
 }
