@@ -2,10 +2,10 @@
 //!
 //! [`Devnet::start`] gives a chain that speaks the JSON-RPC of a node over a websocket on this machine: real SCALE
 //! metadata, signatures that are checked, nonces and eras, blocks with events and storage, the pallets that a neuron
-//! touches with the chain's own checks and error names, epochs, permits, rate limits and
-//! commit-reveal with a randomness beacon of its own. A client connects to
-//! [`Devnet::url`] as it would to any node; the handle's other methods are what no client could do: make blocks,
-//! give stake, read the ledger.
+//! touches with the chain's own checks and error names, epochs with Yuma consensus, permits, rate limits, and
+//! commit-reveal with a randomness beacon of its own. A client connects to [`Devnet::url`] as it would to any node; the
+//! handle's other methods are what no client could do: make blocks, give stake, read the ledger, and let something go
+//! wrong ([`Fault`]). With [`RuntimeMetadata::Given`] it speaks in the terms of another runtime, such as finney's.
 //!
 //! ```no_run
 //! use prism_chain::devnet::{Devnet, DevnetConfig};
