@@ -28,6 +28,10 @@ mod wallet;
 pub use wallet::examine_keyfile;
 
 const NOW: Entry = Entry::new("Timestamp", "Now");
+const LAST_STORED_ROUND: Entry = Entry::new("Drand", "LastStoredRound");
+
+/// Beacon rounds that the chain may be behind without anybody's noticing: some minutes.
+const LATE_ROUNDS: u64 = 100;
 
 /// Best blocks without finality from which weights aren't signed any more: half of an era.
 const STALLED: u64 = 32;
@@ -346,7 +350,14 @@ impl ChainClient {
         let commit_reveal = rules.as_ref().ok().map(|rules| rules.commit_reveal);
         let mut report = Report::compare(&at.runtime, commit_reveal);
         let rows = &mut report.rows;
-        rows.push(signing(&at.runtime).await);
+        let (row, sample) = signing(&at.runtime).await;
+        rows.push(row);
+        if let Some(sample) = sample
+            && let Ok(fee) = self.fee(&sample).await
+        {
+            let found = format!("{fee} rao for an empty vector, where the chain charges for weights");
+            rows.push(Row::new(Topic::Node, "fee", Status::Good, found));
+        }
         rows.push(Row::new(
             Topic::Node,
             "genesis",
@@ -389,7 +400,7 @@ fn network(genesis: &[u8; 32]) -> &'static str {
 }
 
 /// Whether an extrinsic can be made at all: a sample of one, signed by nobody's key and sent to nobody.
-async fn signing(runtime: &Runtime) -> Row {
+async fn signing(runtime: &Runtime) -> (Row, Option<Vec<u8>>) {
     let none = || Value::unnamed_composite([]);
     let arguments = [
         ("netuid", subnet(Netuid(1))),
@@ -402,11 +413,13 @@ async fn signing(runtime: &Runtime) -> Row {
     let birth = Tip { number: 0, hash: H256([0; 32]) };
     match sign_for(runtime, birth, 64, 0, &call, &Keypair::from_seed(&[1; 32])).await {
         Ok(signed) => {
-            Row::new(Topic::Call, "a signed extrinsic", Status::Same, format!("{} bytes", signed.bytes.len()))
+            let found = format!("{} bytes", signed.bytes.len());
+            (Row::new(Topic::Call, "a signed extrinsic", Status::Same, found), Some(signed.bytes))
         }
-        Err(error) => Row::new(Topic::Call, "a signed extrinsic", Status::Missing, error.to_string())
-            .advise("update PRISM: the runtime changed beyond what this version understands")
-            .blocking(),
+        Err(error) => {
+            let row = Row::new(Topic::Call, "a signed extrinsic", Status::Missing, error.to_string());
+            (row.advise("update PRISM: the runtime changed beyond what this version understands").blocking(), None)
+        }
     }
 }
 
@@ -471,7 +484,30 @@ async fn subnet_rows(at: &AtBlock, subject: &Subject, rules: &Hyperparameters) -
         Err(error) => unread(Topic::Subnet, "epoch", &error),
     };
     rows.push(epoch);
+    if rules.commit_reveal {
+        rows.extend(beacon(at).await);
+    }
     rows
+}
+
+/// Whether the chain gets what opens commitments.
+async fn beacon(at: &AtBlock) -> Option<Row> {
+    let read = async {
+        let Some(beacon) = at.beacon().await? else { return Ok(None) };
+        let (now, stored) = tokio::try_join!(at.now_millis(), at.get::<u64>(LAST_STORED_ROUND, vec![]))?;
+        let due = (now / 1000).saturating_sub(beacon.genesis_unix) / beacon.period.max(1);
+        Ok(Some((due.saturating_sub(stored), stored)))
+    };
+    let row = |status, found: String| Row::new(Topic::Subnet, "beacon", status, found);
+    match read.await {
+        Ok(None) => None,
+        Ok(Some((behind, stored))) if behind <= LATE_ROUNDS => Some(row(Status::Good, format!("round {stored}"))),
+        Ok(Some((behind, stored))) => Some(
+            row(Status::Warning, format!("the chain's newest round is {stored}, {behind} behind"))
+                .advise("wait: commitments aren't opened before the chain gets its rounds, and some may be missed"),
+        ),
+        Err::<_, ChainError>(error) => Some(row(Status::Warning, error.to_string())),
+    }
 }
 
 async fn hotkey_rows(at: &AtBlock, subject: &Subject, hotkey: Hotkey, rules: &Hyperparameters) -> Vec<Row> {

@@ -2,7 +2,7 @@
 use super::*;
 use crate::{
     ChainConfig,
-    devnet::{Devnet, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig},
+    devnet::{Devnet, DevnetConfig, Fault, GenesisNeuron, Hyperparameter, SubnetConfig},
     runtime::tests::{devnet_metadata, finney},
 };
 use std::{collections::BTreeSet, fs, path::Path};
@@ -103,6 +103,23 @@ async fn a_clock_that_is_off_is_a_warning() {
     assert_eq!(status(block - Duration::from_secs(1)).await, Status::Good);
     assert_eq!(status(block - Duration::from_secs(9)).await, Status::Warning);
     assert_eq!(status(block + Duration::from_secs(100)).await, Status::Warning);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_subnet_that_hides_weights_needs_its_commitments_opened() {
+    let (devnet, client) = devnet().await;
+    devnet.set_hyperparameter(NETUID, Hyperparameter::CommitReveal(true)).unwrap();
+    devnet.produce_blocks(1).await;
+    let examine = async || client.examine(&Subject::new(NETUID).hotkey(key("v"))).await.unwrap();
+    let report = examine().await;
+    let blocking: Vec<String> = report.blocking().map(ToString::to_string).collect();
+    assert!(report.can_set_weights(), "{blocking:#?}");
+    assert_eq!(report.commit_reveal, Some(true));
+    assert_eq!(row(&report, "beacon").status, Status::Good);
+    devnet.inject(Fault::BeaconSilence).unwrap();
+    devnet.produce_blocks(40).await;
+    let report = examine().await;
+    assert_eq!(row(&report, "beacon").status, Status::Warning, "{}", row(&report, "beacon"));
 }
 
 #[test]
