@@ -26,7 +26,8 @@ fn hotkey(n: u16) -> Hotkey {
 }
 
 fn intent() -> WeightIntent {
-    let numbers: Vec<String> = (0..HOTKEYS).map(|n| format!("\"{}\":{}", hotkey(n), u32::from(n) + u32::from(HOTKEYS))).collect();
+    let numbers: Vec<String> =
+        (0..HOTKEYS).map(|n| format!("\"{}\":{}", hotkey(n), u32::from(n) + u32::from(HOTKEYS))).collect();
     let shares = Shares::from_json(&format!("{{{}}}", numbers.join(","))).expect("shares");
     let (shares, burn) = shares.with_burn(0.0).expect("shares that sum to 1");
     WeightIntent {

@@ -1,5 +1,12 @@
 //! `prism doctor` and `prism metagraph` as a user runs them, against a devnet.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::print_stderr)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr
+)]
 use prism_chain::{
     devnet::{Devnet, DevnetConfig, GenesisNeuron, Hyperparameter, SubnetConfig},
     signer::Keypair,
