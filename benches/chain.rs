@@ -51,7 +51,7 @@ async fn metagraph() {
     let answer = answer(&client).await;
 
     let members = known.metagraph(NETUID, Block(1), &answer).unwrap().expect("a subnet").members;
-    let bare = by_position(&answer).expect("the devnet's layout");
+    let bare = by_position(&answer).expect("the chain's layout");
     assert_eq!(members.len(), usize::from(MEMBERS));
     assert!(
         members.iter().zip(&bare).all(|(member, bare)| member.hotkey.0 == bare.hotkey && member.stake == bare.stake)
@@ -104,32 +104,31 @@ struct Bare {
     stake: u64,
 }
 
-/// The devnet's answer by position, as a client that is compiled against one runtime reads it.
+/// The chain's answer by position, as a client that is compiled against one runtime reads it: fields 1 to 73 in their
+/// order, those that weren't asked for empty.
 fn by_position(mut bytes: &[u8]) -> Option<Vec<Bare>> {
     let input = &mut bytes;
     flag(input)?;
     compact(input)?;
-    for _scalar in ["block", "tempo", "num_uids"] {
-        if flag(input)? {
-            compact(input)?;
+    let (mut hotkeys, mut stakes) = (Vec::new(), Vec::new());
+    for field in 1..=73 {
+        if !flag(input)? {
+            continue;
         }
-    }
-    let hotkeys: Vec<[u8; 32]> = column(input, array)?;
-    let _coldkeys: Vec<[u8; 32]> = column(input, array)?;
-    let _axons: Vec<[u8; 34]> = column(input, array)?;
-    let _active: Vec<[u8; 1]> = column(input, array)?;
-    let _permits: Vec<[u8; 1]> = column(input, array)?;
-    let mut stakes = Vec::new();
-    for _column in 0..9 {
-        stakes = column(input, compact)?;
+        match field {
+            52 => hotkeys = list(input, array::<32>)?,
+            53 => drop(black_box(list(input, array::<32>)?)),
+            55 => drop(black_box(list(input, array::<34>)?)),
+            56 | 57 => drop(black_box(list(input, array::<1>)?)),
+            59..=68 => drop(black_box(list(input, compact)?)),
+            69 => stakes = list(input, compact)?,
+            _ => return None,
+        }
     }
     Some(hotkeys.into_iter().zip(stakes).map(|(hotkey, stake)| Bare { hotkey, stake }).collect())
 }
 
-fn column<T>(input: &mut &[u8], one: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
-    if !flag(input)? {
-        return Some(Vec::new());
-    }
+fn list<T>(input: &mut &[u8], one: impl Fn(&mut &[u8]) -> Option<T>) -> Option<Vec<T>> {
     (0..compact(input)?).map(|_| one(input)).collect()
 }
 
