@@ -101,5 +101,6 @@ async fn a_simulated_week_of_a_subnet_with_256_neurons() {
     );
     assert_eq!(epochs, 140);
     assert_eq!(landed, 139 * usize::from(VALIDATORS), "the last are still under their timelock");
-    assert!(paid > 360 * 820_000_000);
+    // A neuron that came since the last epoch has taken somebody's place, and got nothing yet.
+    assert!(paid > 350 * 820_000_000);
 }
