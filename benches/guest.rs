@@ -7,13 +7,14 @@
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 #[path = "../tests/ground/mod.rs"]
 mod ground;
+mod work;
 
 use prism_core::{
     Finite, Seed, TrainTask, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
     observer::{Event, Observer},
     plan::Subject,
-    sandbox::{Limits, Network, Root, Sandbox, SandboxSpec},
+    sandbox::Sandbox,
     submission::SubmissionKind,
     trainer::Surroundings,
 };
@@ -29,7 +30,6 @@ use prism_eval::{
     },
 };
 use std::{
-    collections::BTreeMap,
     fs,
     path::Path,
     sync::{Arc, Mutex},
@@ -120,36 +120,15 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 async fn flood() {
-    let folders = ["/usr", "/bin", "/lib", "/lib64"].map(Into::into).into_iter();
-    let root = Root::HostDirectories(folders.filter(|path: &std::path::PathBuf| path.exists()).collect());
+    let root = work::host();
     let sandbox = EmbeddedSandbox::new(EmbeddedConfig::default());
     for (name, redirect, read) in
         [("channel, unread", "", false), ("channel, read and dropped", "", true), ("errors", " 1>&2", true)]
     {
         let command = format!("exec yes 0123456789abcdef0123456789abcdef{redirect}");
-        let spec = SandboxSpec {
-            root: root.clone(),
-            argv: ["/bin/sh", "-c", &command].map(str::to_owned).to_vec(),
-            env: BTreeMap::new(),
-            read_only: BTreeMap::new(),
-            limits: Limits {
-                wall_millis: FLOOD * 1000,
-                cpu_time_millis: 60_000,
-                memory: 1 << 30,
-                processes: 64,
-                files: 256,
-                file_size: 1 << 30,
-                scratch: 64 << 20,
-                scratch_inodes: 1024,
-                shared_memory: 16 << 20,
-                stderr: 1 << 40,
-                channel: 1 << 40,
-            },
-            network: Network::None,
-            gpus: vec![],
-            required: vec![],
-            labels: BTreeMap::new(),
-        };
+        let mut spec = work::spec(&root, &["/bin/sh", "-c", &command]);
+        spec.limits.wall_millis = FLOOD * 1000;
+        (spec.limits.stderr, spec.limits.channel) = (1 << 40, 1 << 40);
         let mut running = sandbox.start(spec).await.expect("it starts");
         let (mut source, sink) = running.channel().expect("a channel");
         let began = Instant::now();

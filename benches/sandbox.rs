@@ -9,10 +9,11 @@
 #![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::panic)]
 #[path = "../prism-eval/tests/support/engine.rs"]
 mod test_engine;
+mod work;
 
 use prism_core::{
     channel::ByteSourceExt,
-    sandbox::{Limits, Network, Root, Sandbox, SandboxSpec},
+    sandbox::{Root, Sandbox},
 };
 use prism_eval::{
     guest::runtime::Runtime,
@@ -49,8 +50,7 @@ fn main() {
 }
 
 async fn compare() {
-    let folders = ["/usr", "/bin", "/lib", "/lib64"].map(PathBuf::from).into_iter().filter(|p| p.exists()).collect();
-    let root = Root::HostDirectories(folders);
+    let root = work::host();
     let bare = EmbeddedConfig { control_groups: false, ..EmbeddedConfig::default() };
     let mut peers = vec![
         ("bare process", Peer::Bare),
@@ -128,7 +128,7 @@ async fn once(peer: &Peer, argv: &[&str]) -> Duration {
             run(command.args(argv));
         }
         Peer::Sandbox(sandbox, root) => {
-            let mut running = sandbox.start(spec(root, argv)).await.expect("it starts");
+            let mut running = sandbox.start(work::spec(root, argv)).await.expect("it starts");
             let (mut source, mut sink) = running.channel().expect("a channel");
             sink.close().await.expect("it closes");
             source.read_all("channel", 1024).await.expect("it ends");
@@ -142,32 +142,6 @@ async fn once(peer: &Peer, argv: &[&str]) -> Duration {
 fn run(command: &mut Command) {
     let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status().expect("it starts");
     assert!(status.success(), "{command:?} ended with {status}");
-}
-
-fn spec(root: &Root, argv: &[&str]) -> SandboxSpec {
-    SandboxSpec {
-        root: root.clone(),
-        argv: argv.iter().map(|s| (*s).to_owned()).collect(),
-        env: BTreeMap::new(),
-        read_only: BTreeMap::new(),
-        limits: Limits {
-            wall_millis: 60_000,
-            cpu_time_millis: 60_000,
-            memory: 1 << 30,
-            processes: 64,
-            files: 256,
-            file_size: 1 << 30,
-            scratch: 64 << 20,
-            scratch_inodes: 1024,
-            shared_memory: 16 << 20,
-            stderr: 1 << 20,
-            channel: 1 << 20,
-        },
-        network: Network::None,
-        gpus: Vec::new(),
-        required: Vec::new(),
-        labels: BTreeMap::new(),
-    }
 }
 
 fn bubblewrap() -> Option<PathBuf> {

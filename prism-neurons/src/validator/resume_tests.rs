@@ -184,20 +184,23 @@ async fn of_victim(store: &Store, trainer: &Fateful, cohort: u64) -> Evidence {
     runs.next().unwrap()
 }
 
+/// A validator that took Alice's submission and is gone in the middle of a run.
+async fn killed_on_the_way(world: &World, trainer: &Arc<Fateful>) {
+    let store = world.store();
+    let validator = validator(world, &store, trainer).await;
+    world.submit(&store, ALICE, &packed(MANIFEST, "llama"), SubmissionKind::ArchitectureOnly).await;
+    let cancel = Cancel::new();
+    tokio::select! {
+        ended = validator.run_cohort(&cancel) => panic!("nobody was killed: {ended:?}"),
+        () = trainer.stuck.notified() => {}
+    }
+}
+
 #[tokio::test]
 async fn a_run_whose_process_was_killed_goes_on_from_its_last_checkpoint_and_wins_its_title_in_a_clean_one() {
     let world = World::new();
     let trainer = Fateful::new(&[Fate::Killed]);
-    {
-        let store = world.store();
-        let validator = validator(&world, &store, &trainer).await;
-        world.submit(&store, ALICE, &packed(MANIFEST, "llama"), SubmissionKind::ArchitectureOnly).await;
-        let cancel = Cancel::new();
-        tokio::select! {
-            ended = validator.run_cohort(&cancel) => panic!("nobody was killed: {ended:?}"),
-            () = trainer.stuck.notified() => {}
-        }
-    }
+    killed_on_the_way(&world, &trainer).await;
     assert_eq!(trainer.attempts(), [(1, None, 0)]);
     let store = world.store();
     let validator = validator(&world, &store, &trainer).await;
@@ -260,16 +263,7 @@ async fn only_a_failure_of_the_machine_is_gone_on_from() {
 async fn a_checkpoint_that_was_altered_on_disk_is_refused_and_the_run_starts_anew() {
     let world = World::new();
     let trainer = Fateful::new(&[Fate::Killed]);
-    {
-        let store = world.store();
-        let validator = validator(&world, &store, &trainer).await;
-        world.submit(&store, ALICE, &packed(MANIFEST, "llama"), SubmissionKind::ArchitectureOnly).await;
-        let cancel = Cancel::new();
-        tokio::select! {
-            ended = validator.run_cohort(&cancel) => panic!("nobody was killed: {ended:?}"),
-            () = trainer.stuck.notified() => {}
-        }
-    }
+    killed_on_the_way(&world, &trainer).await;
     let store = world.store();
     let due = store.due_runs(1).await.unwrap();
     let mut checkpoint = None;

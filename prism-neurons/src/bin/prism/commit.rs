@@ -1,8 +1,7 @@
 //! `prism commit`: what a hotkey puts on the chain for all to read.
 use super::{
-    config::load,
+    chain::{self, ChainArgs},
     key::{self, KeyArgs},
-    validator::chain_config,
 };
 use clap::{Args, Subcommand};
 use prism_chain::{
@@ -40,29 +39,6 @@ enum What {
     List(List),
 }
 
-/// Which chain and subnet.
-#[derive(Debug, Args)]
-struct Place {
-    /// The configuration file; `prism config print` shows what it may hold.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A node's websocket address, before those of the configuration.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// The subnet.
-    #[arg(long)]
-    netuid: Option<u16>,
-}
-
-impl Place {
-    fn config(&self) -> Result<ValidatorConfig> {
-        let flags = Overrides::default()
-            .set_some("chain.endpoints", self.endpoint.as_ref().map(|endpoint| vec![endpoint]))
-            .set_some("chain.netuid", self.netuid);
-        load(self.config.as_deref(), &flags)
-    }
-}
-
 #[derive(Debug, Args)]
 struct Set {
     /// The text: up to 512 bytes, or some 780 under a timelock.
@@ -78,7 +54,7 @@ struct Set {
     #[arg(long)]
     round: Option<u64>,
     #[command(flatten)]
-    place: Place,
+    chain: ChainArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// Print JSON.
@@ -94,7 +70,7 @@ struct Show {
     #[arg(long)]
     block: Option<u64>,
     #[command(flatten)]
-    place: Place,
+    chain: ChainArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// Print JSON.
@@ -108,7 +84,7 @@ struct List {
     #[arg(long)]
     block: Option<u64>,
     #[command(flatten)]
-    place: Place,
+    chain: ChainArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -125,12 +101,12 @@ impl Commit {
 }
 
 async fn connect(config: &ValidatorConfig) -> Result<(ChainClient, Netuid)> {
-    Ok((ChainClient::connect(chain_config(config)?).await?, config.chain.netuid))
+    Ok((chain::connect(config).await?, config.chain.netuid))
 }
 
 impl Set {
     async fn run(self) -> Result<()> {
-        let config = self.place.config()?;
+        let config = self.chain.over(Overrides::default())?;
         let bytes = match (&self.text, &self.file) {
             (Some(text), _) => text.clone().into_bytes(),
             (None, Some(file)) => super::wallet::read(file, MOST)?.to_vec(),
@@ -170,7 +146,7 @@ impl Set {
 
 impl Show {
     async fn run(self) -> Result<()> {
-        let config = self.place.config()?;
+        let config = self.chain.over(Overrides::default())?;
         let hotkey = match self.hotkey {
             Some(hotkey) => hotkey,
             None => key::load(&self.key.over(config.key.clone()))?.hotkey(),
@@ -199,7 +175,7 @@ impl Show {
 
 impl List {
     async fn run(self) -> Result<()> {
-        let (client, netuid) = connect(&self.place.config()?).await?;
+        let (client, netuid) = connect(&self.chain.over(Overrides::default())?).await?;
         let all = client.commitments(netuid, self.block.map(Block)).await?;
         if self.json {
             let hotkeys: Vec<_> = all.by_hotkey.iter().map(|(hotkey, of)| described(hotkey, of)).collect();

@@ -1,13 +1,11 @@
 //! `prism doctor`: whether weights could be set now, and what an upgrade of the chain took away.
 use super::{
-    config::load,
+    chain::{self, ChainArgs},
     key::{self, KeyArgs},
-    validator::chain_config,
 };
 use clap::Args;
 use prism_chain::{
     Runtime,
-    client::ChainClient,
     doctor::{Report, Row, Status, Subject, Topic, examine_keyfile},
     wallet::Password,
 };
@@ -28,15 +26,8 @@ const MOST: u64 = 32 << 20;
 /// Exit codes: 0 they could; 3 they could not, and each row that says why says what to do; 4 no endpoint answered.
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
-    /// The configuration file; `prism config print` shows what it may hold.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A node's websocket address, instead of those of the configuration.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// The subnet.
-    #[arg(long)]
-    netuid: Option<u16>,
+    #[command(flatten)]
+    chain: ChainArgs,
     /// The mechanism within it.
     #[arg(long)]
     mechanism: Option<u8>,
@@ -62,11 +53,7 @@ impl Doctor {
             let runtime = Runtime::from_metadata(&read(path)?)?;
             return self.tell(&Report::of_runtime(&runtime));
         }
-        let flags = Overrides::default()
-            .set_some("chain.endpoints", self.endpoint.as_ref().map(|endpoint| vec![endpoint]))
-            .set_some("chain.netuid", self.netuid)
-            .set_some("chain.mechanism", self.mechanism);
-        let config = load(self.config.as_deref(), &flags)?;
+        let config = self.chain.over(Overrides::default().set_some("chain.mechanism", self.mechanism))?;
         let keys = self.key.clone().over(config.key.clone());
         let (mut hotkey, mut rows) = (None, Vec::new());
         if keys.hotkey_file.is_some() || keys.wallet.is_some() {
@@ -88,7 +75,7 @@ impl Doctor {
             let row = Row::new(Topic::Wallet, "key", Status::Warning, "none was named");
             rows.push(row.advise("give --key, --wallet or --address to have the hotkey looked at"));
         }
-        let client = ChainClient::connect(chain_config(&config)?).await?;
+        let client = chain::connect(&config).await?;
         let netuid = config.chain.netuid;
         let mut subject = Subject::new(netuid);
         subject.mechanism = config.chain.mechanism;

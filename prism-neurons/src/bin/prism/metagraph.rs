@@ -1,27 +1,16 @@
 //! `prism metagraph`: who is on a subnet, and its rules.
-use super::{config::load, validator::chain_config};
+use super::chain::{self, ChainArgs};
 use clap::Args;
-use prism_chain::{
-    client::ChainClient,
-    metagraph::{Hyperparameters, Member, Metagraph as Members},
-};
+use prism_chain::metagraph::{Hyperparameters, Member, Metagraph as Members};
 use prism_core::{Block, Result};
 use prism_neurons::config::Overrides;
 use serde_json::json;
-use std::path::PathBuf;
 
 /// Show who is on a subnet, and its rules.
 #[derive(Debug, Args)]
 pub(crate) struct Metagraph {
-    /// The configuration file; `prism config print` shows what it may hold.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A node's websocket address, instead of those of the configuration.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// The subnet.
-    #[arg(long)]
-    netuid: Option<u16>,
+    #[command(flatten)]
+    chain: ChainArgs,
     /// The block; the newest final one without it.
     #[arg(long)]
     block: Option<u64>,
@@ -35,11 +24,8 @@ pub(crate) struct Metagraph {
 
 impl Metagraph {
     pub(crate) async fn run(self) -> Result<()> {
-        let flags = Overrides::default()
-            .set_some("chain.endpoints", self.endpoint.as_ref().map(|endpoint| vec![endpoint]))
-            .set_some("chain.netuid", self.netuid);
-        let config = load(self.config.as_deref(), &flags)?;
-        let client = ChainClient::connect(chain_config(&config)?).await?;
+        let config = self.chain.over(Overrides::default())?;
+        let client = chain::connect(&config).await?;
         let netuid = config.chain.netuid;
         let mut members = client.metagraph(netuid, self.block.map(Block)).await?;
         // At the very same block.

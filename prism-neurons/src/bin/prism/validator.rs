@@ -1,11 +1,10 @@
 //! `prism validator`: run a validator against a chain.
 use super::{
-    config::load,
+    chain::{self, ChainArgs},
     key::{self, KeyArgs},
 };
 use clap::Args;
 use prism_chain::{
-    client::{ChainClient, ChainConfig},
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
@@ -28,15 +27,8 @@ use std::{path::PathBuf, sync::Arc};
 /// Run a validator.
 #[derive(Debug, Args)]
 pub(crate) struct Validator {
-    /// The configuration file; `prism config print` shows what it may hold.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A node's websocket address, before those of the configuration.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// The subnet.
-    #[arg(long)]
-    netuid: Option<u16>,
+    #[command(flatten)]
+    chain: ChainArgs,
     #[command(flatten)]
     key: KeyArgs,
     /// The folder of database and artifacts.
@@ -52,12 +44,8 @@ pub(crate) struct Validator {
 
 impl Validator {
     pub(crate) async fn run(self) -> Result<()> {
-        let flags = Overrides::default()
-            .set_some("chain.endpoints", self.endpoint.map(|endpoint| vec![endpoint]))
-            .set_some("chain.netuid", self.netuid)
-            .set_some("data.folder", self.data)
-            .set_some("data.dataset", self.dataset);
-        let mut config = load(self.config.as_deref(), &flags)?;
+        let flags = Overrides::default().set_some("data.folder", self.data).set_some("data.dataset", self.dataset);
+        let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
             return run(&config, PrismPolicy::smoke(), data::fixture::stand_in()?).await;
@@ -82,7 +70,7 @@ pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
 async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
-    let client = ChainClient::connect(chain_config(config)?).await?;
+    let client = chain::connect(config).await?;
     let folder = &config.data.folder;
     let made = std::fs::create_dir_all(folder);
     made.map_err(|e| {
@@ -140,16 +128,4 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
         }
     });
     validator.run(&cancel).await
-}
-
-pub(super) fn chain_config(config: &ValidatorConfig) -> Result<ChainConfig> {
-    let wrong = |text: &str| Error::new(Kind::Invalid, Fault::Validator, text);
-    let mut endpoints = config.chain.endpoints.iter().cloned();
-    let first = endpoints.next().ok_or_else(|| wrong("chain.endpoints is empty"))?;
-    let chain = ChainConfig::new(first).fallbacks(endpoints);
-    let Some(text) = &config.chain.genesis else { return Ok(chain) };
-    let mut genesis = [0; 32];
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    hex::decode_to_slice(digits, &mut genesis).map_err(|_| wrong("chain.genesis is not 0x and 64 digits"))?;
-    Ok(chain.genesis(genesis))
 }

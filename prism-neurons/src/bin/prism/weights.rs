@@ -1,8 +1,7 @@
 //! `prism weights`: set weights by hand, and read what a hotkey has set.
 use super::{
-    config::load,
+    chain::{self, ChainArgs},
     key::{self, KeyArgs},
-    validator::chain_config,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use prism_chain::{
@@ -39,15 +38,8 @@ enum What {
 /// Which chain, subnet and key.
 #[derive(Debug, Args)]
 struct Place {
-    /// The configuration file; `prism config print` shows what it may hold.
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// A node's websocket address, before those of the configuration.
-    #[arg(long)]
-    endpoint: Option<String>,
-    /// The subnet.
-    #[arg(long)]
-    netuid: Option<u16>,
+    #[command(flatten)]
+    chain: ChainArgs,
     /// The mechanism within it.
     #[arg(long)]
     mechanism: Option<u8>,
@@ -57,11 +49,7 @@ struct Place {
 
 impl Place {
     fn config(&self) -> Result<ValidatorConfig> {
-        let flags = Overrides::default()
-            .set_some("chain.endpoints", self.endpoint.as_ref().map(|endpoint| vec![endpoint]))
-            .set_some("chain.netuid", self.netuid)
-            .set_some("chain.mechanism", self.mechanism);
-        let mut config = load(self.config.as_deref(), &flags)?;
+        let mut config = self.chain.over(Overrides::default().set_some("chain.mechanism", self.mechanism))?;
         config.key = self.key.clone().over(config.key);
         Ok(config)
     }
@@ -159,7 +147,7 @@ impl Set {
             return Err(Error::new(Kind::Conflict, Fault::Validator, text));
         }
         let shares = self.shares.as_ref().map(read).transpose()?;
-        let client = ChainClient::connect(chain_config(&config)?).await?;
+        let client = chain::connect(&config).await?;
         let mut setting = SetterConfig::default();
         setting.burn_hotkey = config.chain.burn_hotkey;
         setting.commit = match self.commit {
@@ -307,7 +295,7 @@ impl Show {
             Some(text) => text.parse::<Hotkey>().map_err(|error| wrong(format!("hotkey {text:?}: {error}")))?,
             None => key::load(&config.key)?.hotkey(),
         };
-        let client = ChainClient::connect(chain_config(&config)?).await?;
+        let client = chain::connect(&config).await?;
         let netuid = config.chain.netuid;
         let row = client.weights_row(netuid, config.chain.mechanism, hotkey).await?.ok_or_else(|| {
             let text = format!("hotkey {hotkey} is not registered on subnet {netuid}");
