@@ -19,8 +19,11 @@ mod cohort;
 mod evaluate;
 mod examine;
 mod listen;
+mod lots;
 mod material;
 mod pay;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
