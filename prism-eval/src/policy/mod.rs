@@ -5,15 +5,15 @@ mod numbers;
 mod plan;
 
 pub use error::PolicyError;
-pub use numbers::{RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 
 use prism_core::{Digest, Finite};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its three parts change for different reasons: a new plan measures anew, new score numbers only
-/// score anew, new reward numbers only pay anew.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
+/// thresholds only score anew, new reward numbers only pay anew.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -23,6 +23,8 @@ pub struct PrismPolicy {
     pub score: ScoreNumbers,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// Where diagnostics warn.
+    pub diagnostics: DiagnosticThresholds,
 }
 
 impl PrismPolicy {
@@ -36,6 +38,7 @@ impl PrismPolicy {
             plan: PlanPolicy::smoke(),
             score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
             reward: RewardNumbers::default(),
+            diagnostics: DiagnosticThresholds::default(),
         }
     }
 
@@ -46,15 +49,17 @@ impl PrismPolicy {
     pub fn check(&self) -> Result<(), PolicyError> {
         self.plan.check()?;
         self.score.check()?;
-        self.reward.check()
+        self.reward.check()?;
+        self.diagnostics.check()
     }
 
-    /// The numbers of scoring and rewards by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards and diagnostics by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.diagnostics.numbers());
         numbers
     }
 
@@ -106,5 +111,6 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
     }
 }
