@@ -5,6 +5,7 @@
 //! [`score`] → [`reward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod benchmark;
 pub mod bundle;
 pub mod data;
 pub mod document;

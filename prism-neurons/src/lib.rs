@@ -10,6 +10,7 @@ mod deadline;
 pub mod directory;
 pub mod guests;
 pub mod http;
+pub mod hub;
 pub mod intake;
 pub mod miner;
 pub mod receipt_file;

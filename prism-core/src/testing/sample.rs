@@ -101,6 +101,7 @@ pub fn evidence(task: &TrainTask, end: f64) -> Evidence {
             ("snapshot_bytes".to_owned(), 40_000),
         ]
         .into(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "sample/1".into(),
         device: "sample".into(),

@@ -84,6 +84,7 @@ fn evidence(task: &TrainTask) -> Evidence {
         held_out: None,
         series: BTreeMap::new(),
         counters: BTreeMap::new(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "test/1".into(),
         device: "cpu".into(),

@@ -53,7 +53,7 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
-    /// Make or check the dataset that a validator measures on.
+    /// Fetch, make or check the dataset that a validator measures on.
     Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
