@@ -6,7 +6,7 @@ mod plan;
 mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
 
@@ -14,8 +14,8 @@ use prism_core::{Digest, Finite, plan::RunMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its three parts change for different reasons: a new plan measures anew, new score numbers only
-/// score anew, new reward numbers only pay anew.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
+/// thresholds only score anew, new reward numbers only pay anew.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -25,6 +25,8 @@ pub struct PrismPolicy {
     pub score: ScoreNumbers,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// Where diagnostics warn.
+    pub diagnostics: DiagnosticThresholds,
 }
 
 impl PrismPolicy {
@@ -36,7 +38,12 @@ impl PrismPolicy {
             RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
             _ => ScoreNumbers::default(),
         };
-        Self { plan: PlanPolicy::of_mode(mode), score, reward: RewardNumbers::default() }
+        Self {
+            plan: PlanPolicy::of_mode(mode),
+            score,
+            reward: RewardNumbers::default(),
+            diagnostics: DiagnosticThresholds::default(),
+        }
     }
 
     /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
@@ -56,15 +63,17 @@ impl PrismPolicy {
     pub fn check(&self) -> Result<(), PolicyError> {
         self.plan.check()?;
         self.score.check()?;
-        self.reward.check()
+        self.reward.check()?;
+        self.diagnostics.check()
     }
 
-    /// The numbers of scoring and rewards by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards and diagnostics by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.diagnostics.numbers());
         numbers
     }
 
@@ -133,5 +142,6 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
     }
 }
