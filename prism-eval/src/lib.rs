@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod data;
 pub mod document;
+pub mod duplicate;
 pub mod examination;
 pub mod graph;
 pub mod guest;

@@ -5,15 +5,15 @@ mod numbers;
 mod plan;
 
 pub use error::PolicyError;
-pub use numbers::{RewardNumbers, ScoreNumbers};
+pub use numbers::{DuplicateNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 
 use prism_core::{Digest, Finite};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its three parts change for different reasons: a new plan measures anew, new score numbers only
-/// score anew, new reward numbers only pay anew.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers only
+/// score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -23,6 +23,8 @@ pub struct PrismPolicy {
     pub score: ScoreNumbers,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// What a copy is.
+    pub duplicate: DuplicateNumbers,
 }
 
 impl PrismPolicy {
@@ -36,6 +38,8 @@ impl PrismPolicy {
             plan: PlanPolicy::smoke(),
             score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
             reward: RewardNumbers::default(),
+            // Nobody is there to look at what would be held.
+            duplicate: DuplicateNumbers { hold: Finite::ZERO, ..DuplicateNumbers::default() },
         }
     }
 
@@ -46,15 +50,17 @@ impl PrismPolicy {
     pub fn check(&self) -> Result<(), PolicyError> {
         self.plan.check()?;
         self.score.check()?;
-        self.reward.check()
+        self.reward.check()?;
+        self.duplicate.check()
     }
 
-    /// The numbers of scoring and rewards by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards and duplicates by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.duplicate.numbers());
         numbers
     }
 
@@ -106,5 +112,6 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
     }
 }
