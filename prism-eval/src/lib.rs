@@ -9,6 +9,7 @@ pub mod benchmark;
 pub mod bundle;
 pub mod data;
 pub mod document;
+pub mod duplicate;
 pub mod examination;
 pub mod graph;
 pub mod guest;
