@@ -13,6 +13,7 @@ pub mod duplicate;
 pub mod examination;
 pub mod graph;
 pub mod guest;
+pub mod lab;
 pub mod measure;
 pub mod native;
 pub mod plan_of_runs;

@@ -1,7 +1,7 @@
 //! Numbers that a scorer or a reward policy reads by name.
 use super::error::PolicyError;
 use crate::duplicate::{Grade, Part};
-use prism_core::Finite;
+use prism_core::{Finite, standings::Class};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -108,6 +108,20 @@ numbers! {
         target = 0.1 in 0.000001..=8.0;
         /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
         half_life = 100800.0 in 1.0..=100000000.0;
+        /// Blocks for which a try counts against its hotkey and its family: see
+        /// [`corrected_z`](prism_core::trials::corrected_z). A fortnight.
+        trials_window = 100800.0 in 0.0..=100000000.0;
+        /// Part of its credit that a recipe keeps which was shown on a miner's family alone. One half would hold it to what
+        /// helps elsewhere too; all of it, while the plan has no run that shows a recipe on a second family.
+        untransferred = 1.0 in 0.0..=1.0;
+        /// Part of the whole for the best of attention alone.
+        class_attention = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of recurrences alone.
+        class_recurrent = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of convolutions alone.
+        class_convolution = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best mixture of these.
+        class_hybrid = 0.0 in 0.0..=0.25;
     }
 }
 
@@ -203,7 +217,27 @@ impl RewardNumbers {
     /// The first rule broken.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;
+        if self.class_parts() > 0.5 {
+            return Err(PolicyError::Reward("the pools of classes are more than half of the whole"));
+        }
         whole("reward.architecture_pool, reward.training_pool", [self.architecture_pool, self.training_pool])
+    }
+
+    /// Part of the whole that the pool of a class has; none by default.
+    #[must_use]
+    pub fn class_part(&self, class: Class) -> Finite {
+        match class {
+            Class::Attention => self.class_attention,
+            Class::Recurrent => self.class_recurrent,
+            Class::Convolution => self.class_convolution,
+            Class::Hybrid => self.class_hybrid,
+            _ => Finite::ZERO,
+        }
+    }
+
+    /// The parts of all classes together.
+    pub(crate) fn class_parts(&self) -> f64 {
+        Class::ALL.iter().map(|class| self.class_part(*class).get()).sum()
     }
 }
 
