@@ -6,7 +6,7 @@ mod plan;
 mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
 
@@ -14,8 +14,8 @@ use prism_core::{Digest, Finite, plan::RunMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its three parts change for different reasons: a new plan measures anew, new score numbers only
-/// score anew, new reward numbers only pay anew.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
+/// thresholds only score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -25,6 +25,10 @@ pub struct PrismPolicy {
     pub score: ScoreNumbers,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// Where diagnostics warn.
+    pub diagnostics: DiagnosticThresholds,
+    /// What a copy is.
+    pub duplicate: DuplicateNumbers,
 }
 
 impl PrismPolicy {
@@ -36,7 +40,13 @@ impl PrismPolicy {
             RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
             _ => ScoreNumbers::default(),
         };
-        Self { plan: PlanPolicy::of_mode(mode), score, reward: RewardNumbers::default() }
+        Self {
+            plan: PlanPolicy::of_mode(mode),
+            score,
+            reward: RewardNumbers::default(),
+            diagnostics: DiagnosticThresholds::default(),
+            duplicate: DuplicateNumbers::default(),
+        }
     }
 
     /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
@@ -46,7 +56,9 @@ impl PrismPolicy {
     pub fn smoke() -> Self {
         let policy = Self::of_mode(RunMode::LocalCpuSmoke);
         let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
-        Self { score, ..policy }
+        // Nobody is there to look at what would be held.
+        let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
+        Self { score, duplicate, ..policy }
     }
 
     /// Checks every number against its range.
@@ -56,15 +68,19 @@ impl PrismPolicy {
     pub fn check(&self) -> Result<(), PolicyError> {
         self.plan.check()?;
         self.score.check()?;
-        self.reward.check()
+        self.reward.check()?;
+        self.diagnostics.check()?;
+        self.duplicate.check()
     }
 
-    /// The numbers of scoring and rewards by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards, diagnostics and duplicates by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.duplicate.numbers());
         numbers
     }
 
@@ -133,5 +149,7 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
+        assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
     }
 }

@@ -44,5 +44,6 @@ pub use pairing::{Measured, PairingError, mean_bits_per_byte, paired_difference,
 pub use prequential::prequential;
 pub use prism::PrismScorer;
 pub use reference::{RunsError, recipe_run, tuned_reference};
+pub(crate) use shares::not_measured;
 pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};
 pub use trial::{reaches_above_zero, trial_advantages};
