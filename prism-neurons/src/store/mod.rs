@@ -12,6 +12,7 @@
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
 //! | [`scores`] | `score_cards`, `showings` |
+//! | [`manifests`] | `manifests` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
 //! | [`boards`] | read only: what may be published |
@@ -25,6 +26,7 @@ mod conformance;
 mod error;
 pub mod families;
 pub mod intake;
+pub mod manifests;
 mod migrate;
 pub mod nonces;
 pub mod payments;
