@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{policy::RewardNumbers, reward::title_holders};
 use prism_core::{
-    Block, Digest, Epoch, Finite, Hotkey, Result, RewardPolicy, ScoreCard, Seed, Standings, SubmissionId,
+    Block, Epoch, Finite, Hotkey, Result, RewardPolicy, ScoreCard, Seed, Standings, SubmissionId,
     reward::{Allocation, RewardContext},
-    score::{Track, TrackScore},
+    score::TrackScore,
     standings::{FamilyFacts, awaits_confirmation},
     submission::Precedence,
 };

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `POST /v1/submissions` | 202 [`Accepted`] |
 //! | `GET /v1/submissions/{id}` | [`SubmissionView`](crate::wire::SubmissionView) |
-//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its cohort is settled |
+//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its weights are revealed |
 //! | `GET /v1/leaderboard?cohort=&limit=` | [`Leaderboard`](crate::wire::Leaderboard) |
 //! | `GET /v1/architectures?limit=` | [`Architectures`](crate::wire::Architectures) |
 //! | `GET /v1/training-variants?architecture=&limit=` | [`TrainingVariants`](crate::wire::TrainingVariants) |
