@@ -61,11 +61,12 @@ impl Showing {
         }
     }
 
-    /// Whether it lies above `level` by `margin` and by `z` standard errors of both, corrected for its tries.
+    /// Whether it lies above `level` by more than `margin`, and by `z` standard errors of both beyond that, corrected for
+    /// its tries.
     fn beats(&self, level: Estimate, margin: Finite, z: Finite) -> bool {
-        let step = self.advantage.mean.get() - level.mean.get();
+        let beyond = self.advantage.mean.get() - level.mean.get() - margin.get();
         let error = self.advantage.standard_error.get().hypot(level.standard_error.get());
-        step > margin.get() && step >= corrected_z(z, self.trials).get() * error
+        beyond > 0.0 && beyond >= corrected_z(z, self.trials).get() * error
     }
 }
 
@@ -163,9 +164,10 @@ impl Standings {
     ///
     /// On each frontier a showing is credited `max(0, advantage - best earlier advantage - margin)`, and moves the frontier
     /// only when it is credited. The first is measured against zero, the baseline. The sum telescopes: splitting one's work,
-    /// copying, renaming and sybils can't raise it. A step of less than `z` standard errors, those of the showing and of the
-    /// frontier together, counts as none: both were measured, and luck alone would otherwise move the frontier. `z` is for
-    /// one try; it rises with the tries of hotkey and family ([`corrected_z`]).
+    /// copying, renaming and sybils can't raise it. What a step has beyond the margin must be `z` standard errors, those of
+    /// the showing and of the frontier together: both were measured, and if `z` errors were asked of the whole step, luck
+    /// would carry real steps of less than the margin over it. `z` is for one try; it rises with the tries of hotkey and
+    /// family ([`corrected_z`]).
     ///
     /// Recipes have one frontier over all families. A known recipe is new on every family, and anybody can make one: on
     /// frontiers of their own it would be paid again on each. Only recipes on published families and on those that moved the

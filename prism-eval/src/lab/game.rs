@@ -220,14 +220,13 @@ impl<'a> World<'a> {
         let (margin, z) = (self.numbers.margin, self.numbers.z);
         let mut again = title_holders(&self.standings, &self.numbers);
         again.extend(self.waiting.drain(..));
-        let confirmed = !self.simulation.policy.score.requires_confirmation();
-        let sent: Vec<(SubmissionId, bool)> = sent.iter().map(|id| (*id, confirmed)).collect();
+        let sent: Vec<(SubmissionId, bool)> = sent.iter().map(|id| (*id, false)).collect();
         let entrants = sent.into_iter().chain(again.into_iter().map(|id| (id, true)));
         let (now, window) = (self.block(cohort + 1), self.numbers.trials_window.get());
-        for (id, eligible) in entrants {
+        for (id, confirms) in entrants {
             let Some(entry) = self.entries.get(&id).copied() else { continue };
             let Entry { submission, precedence, bundle } = entry;
-            let card = self.card(cohort, submission, &bundle, eligible);
+            let card = self.card(cohort, submission, &bundle, confirms);
             let family = bundle.architecture.family;
             let tries = self.tries.iter().rev().take_while(|(block, ..)| now.saturating_sub(*block) as f64 <= window);
             let own = tries.filter(|(_, hotkey, of)| *hotkey == precedence.hotkey || of.family == family).count();
@@ -243,8 +242,8 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn card(&mut self, cohort: u64, submission: SubmissionId, bundle: &Bundle, eligible: bool) -> ScoreCard {
-        let tracks = self.bench.measure(cohort, bundle).into_iter();
+    fn card(&mut self, cohort: u64, submission: SubmissionId, bundle: &Bundle, confirms: bool) -> ScoreCard {
+        let tracks = self.bench.measure(cohort, confirms, bundle).into_iter();
         let half = Finite::new(0.5).unwrap_or_default();
         let score = |advantage| TrackScore { quality: half, advantage, components: BTreeMap::new() };
         ScoreCard {
@@ -255,7 +254,7 @@ impl<'a> World<'a> {
             standard_error: None,
             bits_per_byte: None,
             tracks: tracks.map(|(track, advantage)| (track, score(advantage))).collect(),
-            eligible,
+            eligible: confirms || !self.simulation.policy.score.requires_confirmation(),
             reasons: Vec::new(),
         }
     }

@@ -9,8 +9,8 @@ use crate::{
         payments::AllocationRecord,
     },
     wire::{
-        ArchitectureView, Architectures, Curve, EpochView, Epochs, HolderView, Leaderboard, LeaderboardEntry, SubmissionView,
-        TrainingVariantView, TrainingVariants,
+        ArchitectureView, Architectures, Curve, EpochView, Epochs, HolderView, Leaderboard, LeaderboardEntry,
+        SubmissionView, TrainingVariantView, TrainingVariants,
     },
 };
 use axum::{
@@ -128,7 +128,10 @@ async fn operator_architectures(State(store): State<Store>, query: Asked<PageQue
     architectures_of(&store, asked(query)?, Sight::Operator).await
 }
 
-async fn operator_training_variants(State(store): State<Store>, query: Asked<VariantQuery>) -> Answer<TrainingVariants> {
+async fn operator_training_variants(
+    State(store): State<Store>,
+    query: Asked<VariantQuery>,
+) -> Answer<TrainingVariants> {
     training_variants_of(&store, asked(query)?, Sight::Operator).await
 }
 

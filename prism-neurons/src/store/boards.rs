@@ -149,9 +149,7 @@ impl Store {
                  WHERE e.family = ?1"
             );
             // Who holds nothing any more after the newest cohort that is seen is not shown as of an older one.
-            let slots = format!(
-                "SELECT * FROM slots WHERE family = ?1 AND cohort = (SELECT max(number) FROM {seen})"
-            );
+            let slots = format!("SELECT * FROM slots WHERE family = ?1 AND cohort = (SELECT max(number) FROM {seen})");
             let mut all = Vec::new();
             for family in families {
                 let id = family.id.to_string();

@@ -1,5 +1,9 @@
 //! Cohorts: open for some blocks, then closed, then seeded by a block that nobody knew while it was open.
-use super::{Validator, baseline::baseline_id};
+use super::{
+    Validator,
+    baseline::baseline_id,
+    lots::{self, Lot},
+};
 use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
@@ -7,10 +11,10 @@ use crate::store::{
 use prism_core::{
     Block, Finite, Hotkey, Kind, Result, Seed, SubmissionId,
     standings::awaits_confirmation,
-    submission::{Precedence, SubmissionKind, SubmissionStatus},
+    submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::{
-    policy::{PrismPolicy, RewardNumbers, ScoreNumbers},
+    policy::{DuplicateNumbers, PrismPolicy, RewardNumbers, ScoreNumbers},
     reward::title_holders,
 };
 
@@ -114,6 +118,7 @@ impl Validator {
                 return Err(prism_core::Error::new(Kind::Conflict, prism_core::Fault::Validator, text));
             }
         };
+        self.postpone(cohort, seed).await?;
         let policy = self.policy_in_force().await?;
         let others = self.others(&policy).await?;
         self.0.store.seed_cohort(cohort.number, seed, policy, others, self.0.clock.now()).await?;
@@ -121,11 +126,32 @@ impl Validator {
         Ok(true)
     }
 
+    /// Moves whom the budget of a closed cohort does not hold to the open one.
+    async fn postpone(&self, cohort: &CohortRecord, seed: Seed) -> Result<()> {
+        let plan = &self.0.policy.plan;
+        let Some(budget) = plan.cohort_millis() else { return Ok(()) };
+        let pending = self.0.store.submissions(Some(cohort.number), Some(SubmissionStatus::Pending), usize::MAX >> 1);
+        let mut lots = Vec::new();
+        for record in pending.await? {
+            // Its examination comes first; seeding waits for it.
+            let Some(kind) = record.kind else { return Ok(()) };
+            let Submission { id, hotkey, precedence, .. } = record.submission;
+            lots.push(Lot { submission: id, hotkey, block: precedence.block, cost: plan.most_cpu_millis(kind) });
+        }
+        let waiting = lots::waiting(seed, cohort.opened, &lots, budget);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(cohort = cohort.number, waiting = waiting.len(), "submissions wait for the next cohort: budget");
+        Ok(self.0.store.postpone(cohort.number, waiting, self.0.clock.now()).await?)
+    }
+
     /// The newest valid policy; refused rows are named in the log.
-    async fn policy_in_force(&self) -> Result<Policy> {
+    pub(super) async fn policy_in_force(&self) -> Result<Policy> {
         let check = |numbers: &_| {
             ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
-            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())
+            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())?;
+            DuplicateNumbers::from_numbers(numbers).and_then(|copies| copies.check()).map_err(|e| e.to_string())
         };
         let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
         for (version, defect) in &reading.refused {
