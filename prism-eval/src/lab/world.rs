@@ -116,6 +116,14 @@ pub(super) struct Recipe {
     pub(super) gain: f64,
 }
 
+impl Recipe {
+    /// A recipe known by some digest, never the reference.
+    pub(super) fn of(digest: &[u8; 32], gain: f64) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *digest;
+        Self { id: u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1), gain }
+    }
+}
+
 /// What is submitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bundle {

@@ -123,10 +123,7 @@ struct Recorded {
 }
 
 async fn recorded(path: &Path) -> Result<Recorded> {
-    if !path.is_file() {
-        return Err(Error::new(Kind::NotFound, Fault::Validator, format!("no database {}", path.display())));
-    }
-    let store = Store::open(path)?;
+    let store = Store::beside(path)?;
     let newest = store.cohorts(64).await?.into_iter().find(|cohort| cohort.settled_at.is_some());
     let numbers = newest.and_then(|cohort| cohort.policy).map(|policy| policy.numbers);
     let score = numbers.as_ref().map(prism_eval::policy::ScoreNumbers::from_numbers).transpose()?;
