@@ -70,6 +70,7 @@ impl Validator {
         let settlement = Settlement { cards, outcomes, standings, slots };
         parts.store.settle_cohort(cohort.number, settlement, parts.clock.now()).await?;
         tracing::info!(cohort = cohort.number, "cohort settled");
+        self.write_manifests().await;
         Ok(true)
     }
 
