@@ -9,8 +9,8 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        ARCHITECTURE_SIGNALS, Pair, TRAINING_SIGNALS, completeness, compute_efficiency, health, held_out, learning,
-        parameter_efficiency, reproducibility, robustness,
+        ARCHITECTURE_SIGNALS, Pair, TRAINING_SIGNALS, benchmark_sanity, completeness, compute_efficiency, health,
+        held_out, learning, parameter_efficiency, reproducibility, robustness,
     },
     pairing::{Measured, PairingError, mean_bits_per_byte, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
@@ -143,7 +143,8 @@ impl<'a> Field<'a> {
         let mut tracks = BTreeMap::new();
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
-            tracks.insert(Track::Architecture, architecture(&tuned, hardest, work, numbers, &mut reasons)?);
+            tracks
+                .insert(Track::Architecture, architecture(&tuned, hardest, work, numbers, round.policy, &mut reasons)?);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
         }
@@ -154,7 +155,8 @@ impl<'a> Field<'a> {
             let head = own.first().copied().ok_or(PairingError::Empty("by the subject"))?;
             let work = self.work(head, anchor.grid.best, numbers)?;
             let price = Price { work, curve: &hardest.work };
-            tracks.insert(Track::Training, training(&own, anchor, price, &earlier, numbers, &mut reasons)?);
+            tracks
+                .insert(Track::Training, training(&own, anchor, price, &earlier, numbers, round.policy, &mut reasons)?);
         } else {
             reasons.push("no recipe of its own: that track counts as the baseline".into());
         }
@@ -207,6 +209,7 @@ fn architecture(
     hardest: &Tuned<'_>,
     work: f64,
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
@@ -217,7 +220,7 @@ fn architecture(
         parameter_efficiency(&pair),
         health(&pair, &ARCHITECTURE_SIGNALS),
         robustness(&tuned.grid, &hardest.grid, &numbers),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
     ];
     reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
     weigh("architecture", ARCHITECTURE_SHARES, reads, pair.advantage, reasons)
@@ -230,6 +233,7 @@ fn training(
     price: Price<'_>,
     earlier: &[Vec<&Evidence>],
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let anchored = Pair::of(own.to_vec(), anchor.runs.clone(), numbers)?.at_equal_work(price.curve, price.work)?;
@@ -249,7 +253,7 @@ fn training(
     let reads = [
         held_out(&pair),
         health(&pair, &TRAINING_SIGNALS),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
         compute_efficiency(&pair),
         reproducibility(&pair),
         Err("the recipe ran on one family alone".into()),
