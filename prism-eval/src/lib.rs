@@ -20,6 +20,7 @@ pub mod policy;
 pub mod recipe;
 pub mod review;
 pub mod reward;
+pub mod run_manifest;
 pub mod sandbox;
 pub mod score;
 pub mod trainer;

@@ -2,7 +2,6 @@
 //!
 //! [`GraphSpec`] is what a miner writes ([`read`]); [`GraphSpec::resolve`] gives the [`ResolvedGraph`]: canonical,
 //! name-free, and what is trained, hashed and drawn.
-pub mod architecture;
 pub mod baselines;
 mod canonical;
 mod check;
@@ -19,7 +18,6 @@ mod simplify;
 pub mod spec;
 mod weights;
 
-pub use architecture::ArchitectureGraph;
 pub use canonical::{MAX_CANONICAL_BYTES, family};
 pub(crate) use check::ahead;
 pub use context::{Context, Limits, MAX_SOURCE_BYTES};

@@ -84,6 +84,8 @@ numbers! {
         work_tolerance = 1.1 in 1.0..=4.0;
         /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
         require_confirmation = 1.0 in 0.0..=1.0;
+        /// 1: what was measured as `local_cpu_smoke` is eligible like the rest. For a development chain, and nothing else.
+        pay_smoke = 0.0 in 0.0..=1.0;
     }
 }
 
@@ -105,6 +107,39 @@ numbers! {
         target = 0.1 in 0.000001..=8.0;
         /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
         half_life = 100800.0 in 1.0..=100000000.0;
+    }
+}
+
+numbers! {
+    /// Where a diagnostic of a network warns, for [`diagnostics`](crate::measure::signals::diagnostics). The defaults are
+    /// the first version's.
+    DiagnosticThresholds as "diagnostics" {
+        /// Normalised entropy of activations below which few units carry everything.
+        activation_entropy = 0.05 in 0.0..=1.0;
+        /// Fraction of activations at zero above which a layer is all but dead.
+        useful_sparsity = 0.98 in 0.0..=1.0;
+        /// Normalised entropy of attention below which every query looks at one place.
+        attention_diversity = 0.05 in 0.0..=1.0;
+        /// Mean absolute cosine between positions above which they all look alike.
+        representation_collapse = 0.95 in 0.0..=1.0;
+        /// Noise over signal of the gradient of one batch above which a step is mostly noise.
+        gradient_noise_scale = 10.0 in 0.001..=1000000.0;
+        /// Stability of the norm over the run below which it wanders.
+        activation_norm_stability = 0.5 in 0.0..=1.0;
+        /// Times its recent median above which a norm spikes.
+        activation_spike_ratio = 3.0 in 1.0..=1000.0;
+        /// Coefficient of variation of the units' usage at and below which all do the same.
+        neuron_specialization = 0.01 in 0.0..=1.0;
+    }
+}
+
+impl DiagnosticThresholds {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// The first number out of range.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()
     }
 }
 
@@ -130,6 +165,12 @@ impl ScoreNumbers {
     #[must_use]
     pub fn requires_confirmation(&self) -> bool {
         self.require_confirmation > Finite::ZERO
+    }
+
+    /// Whether a small run for wiring may be paid.
+    #[must_use]
+    pub fn pays_smoke(&self) -> bool {
+        self.pay_smoke > Finite::ZERO
     }
 }
 
