@@ -9,6 +9,7 @@ pub mod config;
 mod deadline;
 pub mod directory;
 pub mod guests;
+pub mod held;
 pub mod http;
 pub mod hub;
 pub mod intake;

@@ -5,6 +5,7 @@
 pub mod baselines;
 mod canonical;
 mod check;
+mod class;
 pub mod context;
 pub mod cost;
 pub(crate) mod draft;
@@ -20,6 +21,7 @@ mod weights;
 
 pub use canonical::{MAX_CANONICAL_BYTES, family};
 pub(crate) use check::ahead;
+pub use class::class;
 pub use context::{Context, Limits, MAX_SOURCE_BYTES};
 pub use cost::{flops_per_token, layers, parameters, peak_bytes};
 pub use error::{GraphError, Place};

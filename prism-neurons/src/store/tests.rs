@@ -125,7 +125,7 @@ fn family() -> FamilyId {
 fn examined(founds: bool) -> Examined {
     let material: BTreeMap<String, Digest> = [("graph".to_owned(), Digest::of(b"graph"))].into();
     let founds = founds.then(|| material.clone());
-    Examined { kind: SubmissionKind::Full, family: family(), material, founds }
+    Examined { kind: SubmissionKind::Full, family: family(), material, founds, provenance: None }
 }
 
 fn card(id: SubmissionId, total: f64) -> ScoreCard {

@@ -13,7 +13,7 @@ use prism_core::{
     evidence::Estimate,
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
-use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
+use prism_eval::policy::{DuplicateNumbers, PrismPolicy, RewardNumbers, ScoreNumbers};
 use std::collections::BTreeSet;
 
 /// When a cohort closes and what seeds it.
@@ -145,10 +145,11 @@ impl Validator {
     }
 
     /// The newest valid policy; refused rows are named in the log.
-    async fn policy_in_force(&self) -> Result<Policy> {
+    pub(super) async fn policy_in_force(&self) -> Result<Policy> {
         let check = |numbers: &_| {
             ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
-            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())
+            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())?;
+            DuplicateNumbers::from_numbers(numbers).and_then(|copies| copies.check()).map_err(|e| e.to_string())
         };
         let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
         for (version, defect) in &reading.refused {

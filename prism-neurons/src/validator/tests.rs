@@ -69,7 +69,7 @@ impl Clock for ChainClock {
 /// All that outlives a process: the chain and the disk.
 pub(super) struct World {
     pub(super) chain: FakeChain,
-    clock: ChainClock,
+    pub(super) clock: ChainClock,
     folder: tempfile::TempDir,
     setter: RecordingSetter,
     trained: Arc<AtomicU64>,
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
-    fn trainer(&self) -> ScriptedTrainer {
+    pub(super) fn trainer(&self) -> ScriptedTrainer {
         let trained = Arc::clone(&self.trained);
         let llama = resolved("llama");
         ScriptedTrainer::new(move |task| {

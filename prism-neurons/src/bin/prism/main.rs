@@ -13,6 +13,7 @@ mod data;
 mod demo;
 mod doctor;
 mod eval;
+mod held;
 mod key;
 mod metagraph;
 mod progress;
@@ -53,6 +54,8 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
+    /// List, show and answer what a validator holds for its operator.
+    Held(held::Held),
     /// Fetch, make or check the dataset that a validator measures on.
     Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Held(held) => held.run().await,
             Command::Data(data) => data.run().await,
             Command::Weights(weights) => weights.run().await,
             Command::Commit(commit) => commit.run().await,

@@ -18,12 +18,16 @@ use prism_eval::{
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
     guests,
+    http::Token,
     intake::{IntakeLimits, IntakeSource},
     reviewer::ModelReviewer,
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+/// The database's name in the folder of the data.
+pub(crate) const DATABASE: &str = "prism.sqlite";
 
 /// Run a validator.
 #[derive(Debug, Args)]
@@ -72,6 +76,18 @@ pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
     Ok(Arc::new(read?.0))
 }
 
+/// Where the operator is answered, and with which token; both or neither.
+fn internal(config: &ValidatorConfig) -> Result<Option<(SocketAddr, Token)>> {
+    match (config.internal.listen, &config.internal.token_file) {
+        (None, _) => Ok(None),
+        (Some(address), Some(file)) => Ok(Some((address, Token::from_file(file)?))),
+        (Some(_), None) => {
+            let text = "internal.listen is set and internal.token_file is not: nobody could be admitted";
+            Err(Error::new(Kind::Invalid, Fault::Validator, text))
+        }
+    }
+}
+
 async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
@@ -81,7 +97,8 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     made.map_err(|e| {
         Error::new(Kind::Unavailable, Fault::Validator, format!("folder {} can't be made", folder.display())).because(e)
     })?;
-    let store = Store::open(folder.join("prism.sqlite"))?;
+    let internal = internal(config)?;
+    let store = Store::open(folder.join(DATABASE))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
@@ -124,6 +141,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     let limits = IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() };
     let address = validator.listen(config.http.listen, hotkey, limits, &cancel).await?;
     eprintln!("validator {hotkey} on subnet {} listens on http://{address}; interrupt to stop", config.chain.netuid);
+
+    if let Some((address, token)) = internal {
+        let address = validator.listen_internal(address, token, &cancel).await?;
+        eprintln!("its operator is answered on http://{address}/internal/v1/held");
+    }
 
     let interrupted = cancel.clone();
     tokio::spawn(async move {
