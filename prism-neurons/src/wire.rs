@@ -1,7 +1,7 @@
 //! The JSON that miners, operators and validators exchange. Fields are only ever added.
 use crate::store::holds::Ending;
 use prism_core::{
-    Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
+    Block, Digest, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
     reviewer::Finding,
     submission::{SubmissionKind, SubmissionStatus},
 };
@@ -151,6 +151,23 @@ pub struct ArchitectureView {
     pub owner: Option<Hotkey>,
     /// The best architecture quality of its members.
     pub q_arch: Option<Finite>,
+}
+
+/// `GET /v1/architectures/{id}`: the files of an architecture, as last written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchitectureFiles {
+    /// The family.
+    pub id: FamilyId,
+    /// Its published name, if it is a baseline.
+    pub name: Option<String>,
+    /// SHA-256 of the graph with sorted keys and no whitespace: the identity that run manifests name.
+    pub graph_sha256: Digest,
+    /// `architecture_graph.json`.
+    pub graph: serde_json::Value,
+    /// `architecture_metadata.v1.json`.
+    pub metadata: serde_json::Value,
+    /// The flowchart, in Mermaid.
+    pub mermaid: String,
 }
 
 /// `GET /v1/training-variants`.

@@ -9,20 +9,21 @@ use crate::{
         payments::AllocationRecord,
     },
     wire::{
-        ArchitectureView, Architectures, Curve, EpochView, Epochs, Leaderboard, LeaderboardEntry, SubmissionView,
-        TrainingVariantView, TrainingVariants,
+        ArchitectureFiles, ArchitectureView, Architectures, Curve, EpochView, Epochs, Leaderboard, LeaderboardEntry,
+        SubmissionView, TrainingVariantView, TrainingVariants,
     },
 };
 use axum::{
     Json,
     extract::{Path, Query, State, rejection::QueryRejection},
-    http::StatusCode,
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use prism_core::{
-    FamilyId, Fault, Hotkey, SubmissionId, receipt::Stage, reward::Allocation, score::Track,
-    submission::SubmissionStatus,
+    Digest, FamilyId, Fault, Hotkey, SubmissionId, artifacts::ArtifactsExt as _, receipt::Stage, reward::Allocation,
+    score::Track, submission::SubmissionStatus,
 };
+use prism_eval::run_manifest::MAX_BYTES;
 use serde::{Deserialize, de::DeserializeOwned};
 
 /// Rows of a board when nobody says how many.
@@ -41,6 +42,16 @@ pub(super) enum BoardError {
     Unknown(SubmissionId),
     #[error("the curve of submission {0} is published when its cohort is settled")]
     Sealed(SubmissionId),
+    #[error("the run manifest of submission {0} is published when its cohort is settled")]
+    ManifestSealed(SubmissionId),
+    #[error("the run manifest of submission {0} could not be written")]
+    Unwritten(SubmissionId),
+    #[error("no architecture {0}")]
+    Architecture(String),
+    #[error("the files of architecture {0} are published when a cohort that measured it is settled")]
+    ArchitectureSealed(FamilyId),
+    #[error("a published file can't be read at this moment")]
+    Artifact(prism_core::Error),
     #[error("no settled cohort {0}")]
     Cohort(u64),
     #[error("boards can't be read at this moment")]
@@ -54,6 +65,14 @@ impl IntoResponse for BoardError {
             Self::Query(_) => (StatusCode::BAD_REQUEST, "board.query", Fault::Miner),
             Self::Unknown(_) => (StatusCode::NOT_FOUND, "submission.unknown", Fault::Miner),
             Self::Sealed(_) => (StatusCode::NOT_FOUND, "curve.sealed", Fault::Policy),
+            Self::ManifestSealed(_) => (StatusCode::NOT_FOUND, "manifest.sealed", Fault::Policy),
+            Self::Unwritten(_) => (StatusCode::NOT_FOUND, "manifest.unwritten", Fault::Validator),
+            Self::Architecture(_) => (StatusCode::NOT_FOUND, "architecture.unknown", Fault::Miner),
+            Self::ArchitectureSealed(_) => (StatusCode::NOT_FOUND, "architecture.sealed", Fault::Policy),
+            Self::Artifact(error) => {
+                tracing::error!(error = error.chain(), "published file not read");
+                (StatusCode::SERVICE_UNAVAILABLE, "validator.unavailable", Fault::Validator)
+            }
             Self::Cohort(_) => (StatusCode::NOT_FOUND, "cohort.unknown", Fault::Miner),
             Self::Store(error) => {
                 tracing::error!(?error, "board not read");
@@ -119,6 +138,44 @@ pub(super) async fn curve(State(api): State<Api>, Path(text): Path<String>) -> A
     let Some((cohort, _)) = published.card else { return Err(BoardError::Sealed(id)) };
     let runs = api.store.evidence_of(cohort, id).await?;
     Ok(Json(Curve { id, points: curve_of(&runs) }))
+}
+
+/// The run manifest, as the bytes that its digest is of.
+pub(super) async fn manifest(State(api): State<Api>, Path(text): Path<String>) -> Result<Response, BoardError> {
+    let id: SubmissionId = id(text)?;
+    let Some(published) = api.store.published(id).await? else {
+        let known = api.store.arrival(id).await?.is_some();
+        return Err(if known { BoardError::ManifestSealed(id) } else { BoardError::Unknown(id) });
+    };
+    let Some((cohort, _)) = published.card else { return Err(BoardError::ManifestSealed(id)) };
+    let record = api.store.manifest(cohort, id).await?.ok_or(BoardError::ManifestSealed(id))?;
+    let digest = record.files.ok().and_then(|files| files.manifest).ok_or(BoardError::Unwritten(id))?;
+    let bytes = file(&api, digest).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+async fn file(api: &Api, digest: Digest) -> Result<Vec<u8>, BoardError> {
+    api.intake.artifacts().read(digest, MAX_BYTES as u64).await.map_err(BoardError::Artifact)
+}
+
+pub(super) async fn architecture(State(api): State<Api>, Path(text): Path<String>) -> Answer<ArchitectureFiles> {
+    let Some(family) = api.store.family(&text).await? else {
+        return Err(BoardError::Architecture(text.chars().take(80).collect()));
+    };
+    let files = api.store.architecture_files(family.id).await?.ok_or(BoardError::ArchitectureSealed(family.id))?;
+    let json = async |digest| {
+        let bytes = file(&api, digest).await?;
+        serde_json::from_slice(&bytes)
+            .map_err(|e| BoardError::Artifact(prism_core::Error::bug("a kept architecture is no JSON").because(e)))
+    };
+    Ok(Json(ArchitectureFiles {
+        id: family.id,
+        name: family.name,
+        graph_sha256: files.graph,
+        graph: json(files.graph).await?,
+        metadata: json(files.metadata).await?,
+        mermaid: String::from_utf8_lossy(&file(&api, files.mermaid).await?).into_owned(),
+    }))
 }
 
 pub(super) async fn leaderboard(State(api): State<Api>, query: Asked<LeaderboardQuery>) -> Answer<Leaderboard> {

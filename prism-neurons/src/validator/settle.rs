@@ -61,6 +61,7 @@ impl Validator {
         let settlement = Settlement { cards, outcomes, standings, owners };
         parts.store.settle_cohort(cohort.number, settlement, parts.clock.now()).await?;
         tracing::info!(cohort = cohort.number, "cohort settled");
+        self.write_manifests().await;
         Ok(true)
     }
 

@@ -15,6 +15,7 @@ mod doctor;
 mod eval;
 mod held;
 mod key;
+mod manifest;
 mod metagraph;
 mod progress;
 mod runtime;
@@ -66,6 +67,8 @@ enum Command {
     Metagraph(metagraph::Metagraph),
     /// Say whether weights could be set now, and what an upgrade of the chain took away.
     Doctor(doctor::Doctor),
+    /// Check a run manifest, or print the schema of all of them.
+    Manifest(manifest::Manifest),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Make, list, show and use the keys of wallets.
@@ -104,6 +107,7 @@ fn main() -> ExitCode {
             Command::Commit(commit) => commit.run().await,
             Command::Metagraph(metagraph) => metagraph.run().await,
             Command::Doctor(doctor) => doctor.run().await,
+            Command::Manifest(manifest) => manifest.run(),
             Command::Runtime(runtime) => runtime.run().await,
             Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),
