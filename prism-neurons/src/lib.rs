@@ -11,6 +11,7 @@ pub mod directory;
 pub mod guests;
 pub mod held;
 pub mod http;
+pub mod hub;
 pub mod intake;
 pub mod miner;
 pub mod receipt_file;

@@ -3,17 +3,19 @@
 mod error;
 mod numbers;
 mod plan;
+mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{DuplicateNumbers, RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
+pub use probe::{Axis, Probe, Trial};
 
-use prism_core::{Digest, Finite};
+use prism_core::{Digest, Finite, plan::RunMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers only
-/// score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
+/// thresholds only score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -23,24 +25,40 @@ pub struct PrismPolicy {
     pub score: ScoreNumbers,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// Where diagnostics warn.
+    pub diagnostics: DiagnosticThresholds,
     /// What a copy is.
     pub duplicate: DuplicateNumbers,
 }
 
 impl PrismPolicy {
-    /// A policy small enough for a laptop: it shows that everything is wired, in seconds a run. It pays without a
-    /// confirmation in a second cohort, so a lucky seed can win; its cards say so. Not for a chain with money on it.
+    /// The policy of a mode. What is measured as `local_cpu_smoke` is never eligible.
+    #[must_use]
+    pub fn of_mode(mode: RunMode) -> Self {
+        let score = match mode {
+            // Early in training ideas differ by more than they do at the end.
+            RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
+            _ => ScoreNumbers::default(),
+        };
+        Self {
+            plan: PlanPolicy::of_mode(mode),
+            score,
+            reward: RewardNumbers::default(),
+            diagnostics: DiagnosticThresholds::default(),
+            duplicate: DuplicateNumbers::default(),
+        }
+    }
+
+    /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
+    /// run. It pays for that, and without a confirmation in a second cohort, so a lucky seed can win; its cards say so.
+    /// Not for a chain with money on it: there, [`of_mode`](Self::of_mode).
     #[must_use]
     pub fn smoke() -> Self {
-        // Early in training ideas differ by more than they do at the end.
-        let scale = Finite::new(0.5).unwrap_or(Finite::ONE);
-        Self {
-            plan: PlanPolicy::smoke(),
-            score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
-            reward: RewardNumbers::default(),
-            // Nobody is there to look at what would be held.
-            duplicate: DuplicateNumbers { hold: Finite::ZERO, ..DuplicateNumbers::default() },
-        }
+        let policy = Self::of_mode(RunMode::LocalCpuSmoke);
+        let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
+        // Nobody is there to look at what would be held.
+        let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
+        Self { score, duplicate, ..policy }
     }
 
     /// Checks every number against its range.
@@ -51,15 +69,17 @@ impl PrismPolicy {
         self.plan.check()?;
         self.score.check()?;
         self.reward.check()?;
+        self.diagnostics.check()?;
         self.duplicate.check()
     }
 
-    /// The numbers of scoring, rewards and duplicates by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards, diagnostics and duplicates by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.diagnostics.numbers());
         numbers.extend(self.duplicate.numbers());
         numbers
     }
@@ -72,9 +92,26 @@ impl PrismPolicy {
     }
 }
 
+fn number(value: f64) -> Finite {
+    Finite::new(value).unwrap_or(Finite::ONE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mode_has_a_valid_policy_and_only_the_explicit_one_pays_for_smoke() {
+        for mode in RunMode::ALL {
+            let policy = PrismPolicy::of_mode(mode);
+            policy.check().unwrap();
+            assert_eq!(policy.plan.mode, mode);
+            assert!(!policy.score.pays_smoke() && policy.score.requires_confirmation());
+        }
+        assert_eq!(PrismPolicy::default(), PrismPolicy::of_mode(RunMode::GpuProxyEval));
+        assert_eq!(PrismPolicy::smoke().plan, PrismPolicy::of_mode(RunMode::LocalCpuSmoke).plan);
+        assert!(PrismPolicy::smoke().score.pays_smoke());
+    }
 
     #[test]
     fn both_shipped_policies_are_valid_and_only_the_small_one_pays_unconfirmed() {
@@ -112,6 +149,7 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
         assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
     }
 }

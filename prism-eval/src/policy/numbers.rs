@@ -1,7 +1,7 @@
 //! Numbers that a scorer or a reward policy reads by name.
 use super::error::PolicyError;
 use crate::duplicate::{Grade, Part};
-use prism_core::Finite;
+use prism_core::{Finite, standings::Class};
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -85,6 +85,8 @@ numbers! {
         work_tolerance = 1.1 in 1.0..=4.0;
         /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
         require_confirmation = 1.0 in 0.0..=1.0;
+        /// 1: what was measured as `local_cpu_smoke` is eligible like the rest. For a development chain, and nothing else.
+        pay_smoke = 0.0 in 0.0..=1.0;
     }
 }
 
@@ -106,6 +108,53 @@ numbers! {
         target = 0.1 in 0.000001..=8.0;
         /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
         half_life = 100800.0 in 1.0..=100000000.0;
+        /// Blocks for which a try counts against its hotkey and its family: see
+        /// [`corrected_z`](prism_core::trials::corrected_z). A fortnight.
+        trials_window = 100800.0 in 0.0..=100000000.0;
+        /// Part of its credit that a recipe keeps which was shown on a miner's family alone. One half would hold it to what
+        /// helps elsewhere too; all of it, while the plan has no run that shows a recipe on a second family.
+        untransferred = 1.0 in 0.0..=1.0;
+        /// Part of the whole for the best of attention alone.
+        class_attention = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of recurrences alone.
+        class_recurrent = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of convolutions alone.
+        class_convolution = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best mixture of these.
+        class_hybrid = 0.0 in 0.0..=0.25;
+    }
+}
+
+numbers! {
+    /// Where a diagnostic of a network warns, for [`diagnostics`](crate::measure::signals::diagnostics). The defaults are
+    /// the first version's.
+    DiagnosticThresholds as "diagnostics" {
+        /// Normalised entropy of activations below which few units carry everything.
+        activation_entropy = 0.05 in 0.0..=1.0;
+        /// Fraction of activations at zero above which a layer is all but dead.
+        useful_sparsity = 0.98 in 0.0..=1.0;
+        /// Normalised entropy of attention below which every query looks at one place.
+        attention_diversity = 0.05 in 0.0..=1.0;
+        /// Mean absolute cosine between positions above which they all look alike.
+        representation_collapse = 0.95 in 0.0..=1.0;
+        /// Noise over signal of the gradient of one batch above which a step is mostly noise.
+        gradient_noise_scale = 10.0 in 0.001..=1000000.0;
+        /// Stability of the norm over the run below which it wanders.
+        activation_norm_stability = 0.5 in 0.0..=1.0;
+        /// Times its recent median above which a norm spikes.
+        activation_spike_ratio = 3.0 in 1.0..=1000.0;
+        /// Coefficient of variation of the units' usage at and below which all do the same.
+        neuron_specialization = 0.01 in 0.0..=1.0;
+    }
+}
+
+impl DiagnosticThresholds {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// The first number out of range.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()
     }
 }
 
@@ -153,6 +202,12 @@ impl ScoreNumbers {
     pub fn requires_confirmation(&self) -> bool {
         self.require_confirmation > Finite::ZERO
     }
+
+    /// Whether a small run for wiring may be paid.
+    #[must_use]
+    pub fn pays_smoke(&self) -> bool {
+        self.pay_smoke > Finite::ZERO
+    }
 }
 
 impl RewardNumbers {
@@ -162,7 +217,27 @@ impl RewardNumbers {
     /// The first rule broken.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;
+        if self.class_parts() > 0.5 {
+            return Err(PolicyError::Reward("the pools of classes are more than half of the whole"));
+        }
         whole("reward.architecture_pool, reward.training_pool", [self.architecture_pool, self.training_pool])
+    }
+
+    /// Part of the whole that the pool of a class has; none by default.
+    #[must_use]
+    pub fn class_part(&self, class: Class) -> Finite {
+        match class {
+            Class::Attention => self.class_attention,
+            Class::Recurrent => self.class_recurrent,
+            Class::Convolution => self.class_convolution,
+            Class::Hybrid => self.class_hybrid,
+            _ => Finite::ZERO,
+        }
+    }
+
+    /// The parts of all classes together.
+    pub(crate) fn class_parts(&self) -> f64 {
+        Class::ALL.iter().map(|class| self.class_part(*class).get()).sum()
     }
 }
 

@@ -7,7 +7,7 @@ pub use load::{ConfigError, Overrides, load, print};
 pub use span::Span;
 
 use prism_chain::CommitScheme;
-use prism_core::{Hotkey, MechanismId, Netuid};
+use prism_core::{Hotkey, MechanismId, Netuid, plan::RunMode};
 use prism_eval::sandbox::detect::SandboxConfig;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
@@ -149,6 +149,8 @@ impl Default for CohortConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationConfig {
+    /// Which plan is measured: `gpu_proxy_eval`, `full_scale_eval`, or `local_cpu_smoke`, which never is eligible.
+    pub mode: RunMode,
     /// Runs at the same time.
     pub workers: u32,
     /// Attempts of one run before it counts as failed for lack of infrastructure.
@@ -162,7 +164,13 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600), checkpoint_every: Span::from_secs(600) }
+        Self {
+            mode: RunMode::GpuProxyEval,
+            workers: 2,
+            attempts: 3,
+            deadline: Span::from_secs(3600),
+            checkpoint_every: Span::from_secs(600),
+        }
     }
 }
 

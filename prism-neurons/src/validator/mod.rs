@@ -7,13 +7,15 @@
 //! | submissions to what is measured | `examine` |
 //! | what is held, and for how long | `holds` |
 //! | cohorts open, close and get their seed | `cohort` |
-//! | tasks to evidence | `evaluate` |
+//! | the plan of runs | `evaluate` |
+//! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
 //! | standings to weights on the chain | `pay` |
 //!
 //! [`Validator::listen`] is the door that submissions come in by.
 mod baseline;
 mod builder;
+mod carry_out;
 mod cohort;
 mod evaluate;
 mod examine;
@@ -21,8 +23,11 @@ mod examine;
 mod hold_tests;
 mod holds;
 mod listen;
+mod lots;
 mod material;
 mod pay;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
@@ -34,8 +39,8 @@ pub(crate) mod tests;
 
 pub use baseline::{Baseline, Published};
 pub use builder::{BuildError, ValidatorBuilder};
+pub use carry_out::RetryRule;
 pub use cohort::{CohortRule, SeedRule};
-pub use evaluate::RetryRule;
 
 use crate::store::Store;
 use prism_core::{

@@ -56,7 +56,7 @@ enum Command {
     Validator(validator::Validator),
     /// List, show and answer what a validator holds for its operator.
     Held(held::Held),
-    /// Make or check the dataset that a validator measures on.
+    /// Fetch, make or check the dataset that a validator measures on.
     Data(data::Data),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
