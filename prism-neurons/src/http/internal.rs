@@ -1,10 +1,4 @@
-//! The operator's HTTP face: an address of its own, off unless it is configured, and a token for every route.
-//!
-//! | route | answer |
-//! |---|---|
-//! | `GET /internal/v1/held` | [`HeldList`](crate::wire::HeldList) |
-//! | `GET /internal/v1/held/{id}` | [`HeldDetail`](crate::wire::HeldDetail) |
-//! | `POST /internal/v1/held/{id}/resolve` | [`HoldView`](crate::wire::HoldView); 409 when it was answered otherwise |
+//! The operator's HTTP face: every route asks for the token.
 use super::{no_method, no_route};
 use crate::{
     held::{self, HeldError},
