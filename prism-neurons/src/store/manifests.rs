@@ -98,13 +98,13 @@ impl Store {
         .await
     }
 
-    /// What was last written of any member of a family, itself included, in a settled cohort.
+    /// What was last written of any member of a family, itself included, in a cohort whose weights are revealed.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn architecture_files(&self, family: FamilyId) -> Result<Option<ManifestDigests>, StoreError> {
         self.read(move |db| {
-            let sql = "SELECT m.* FROM manifests m JOIN cohorts c ON c.number = m.cohort AND c.status = 'settled'
+            let sql = "SELECT m.* FROM manifests m JOIN published_cohorts c ON c.number = m.cohort
                        WHERE m.family = ?1 AND m.graph IS NOT NULL ORDER BY m.cohort DESC, m.submission LIMIT 1";
             let found = first(db, sql, [family.to_string()], record)?;
             Ok(found.and_then(|record| record.files.ok()))

@@ -1,6 +1,6 @@
 //! What resembles another's work, from its bundle to what becomes of it, and through kills.
 use super::{
-    tests::{ALICE, BOB, World, packed},
+    tests::{ALICE, BOB, World, packed, resolved},
     *,
 };
 use crate::store::{
@@ -9,7 +9,12 @@ use crate::store::{
 };
 use prism_core::{
     FamilyId, Finite, Hotkey, SubmissionId,
+    plan::Subject,
     submission::{SubmissionKind, SubmissionStatus},
+    testing::{
+        fakes::{Script, ScriptedTrainer},
+        sample,
+    },
 };
 use prism_eval::{
     bundle,
@@ -58,6 +63,16 @@ fn holding() -> PrismPolicy {
     policy
 }
 
+/// Everything but the baseline shows an advantage.
+fn trainer() -> ScriptedTrainer {
+    let gpt = resolved("gpt");
+    ScriptedTrainer::new(move |task| {
+        let baseline = matches!(task.subject, Subject::Native { graph, .. } if graph == gpt);
+        Script::Shows(Box::new(sample::evidence(task, if baseline { 4.5 } else { 4.0 })))
+    })
+    .with_python(false)
+}
+
 async fn sent(world: &World, store: &Store, hotkey: Hotkey, bundle: &[u8]) -> SubmissionId {
     world.submit(store, hotkey, bundle, SubmissionKind::ArchitectureOnly).await
 }
@@ -68,7 +83,7 @@ async fn record(store: &Store, id: SubmissionId) -> SubmissionRecord {
 
 /// Alice's work measured, and what came of what Bob sent after it.
 async fn after(world: &World, store: &Store, bundle: &[u8]) -> (Validator, SubmissionId, SubmissionId) {
-    let validator = world.builder(store, world.trainer()).policy(holding()).build().unwrap();
+    let validator = world.builder(store, trainer()).policy(holding()).build().unwrap();
     validator.start().await.unwrap();
     let alice = sent(world, store, ALICE, &bundled(ORIGINAL)).await;
     let bob = sent(world, store, BOB, bundle).await;
@@ -167,11 +182,11 @@ async fn a_kill_between_any_two_transactions_loses_no_hold_and_answers_none_twic
     let run = async |writes: Option<i64>| {
         let world = World::new();
         let store = world.store();
-        world.builder(&store, world.trainer()).policy(holding()).build().unwrap().start().await.unwrap();
+        world.builder(&store, trainer()).policy(holding()).build().unwrap().start().await.unwrap();
         let alice = sent(&world, &store, ALICE, &bundled(ORIGINAL)).await;
         let bob = sent(&world, &store, BOB, &doubtful()).await;
         let whole = async |store: &Store| {
-            let validator = world.builder(store, world.trainer()).policy(holding()).build().unwrap();
+            let validator = world.builder(store, trainer()).policy(holding()).build().unwrap();
             validator.run_cohort(&Cancel::new()).await?;
             if store.holds_of(bob).await.unwrap().iter().all(|hold| hold.ended.is_none()) {
                 world.clock.time.advance(Duration::from_secs(25 * 3600));

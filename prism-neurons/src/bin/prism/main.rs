@@ -19,6 +19,7 @@ mod manifest;
 mod metagraph;
 mod progress;
 mod runtime;
+mod simulate;
 mod smoke;
 mod submit;
 mod validator;
@@ -51,6 +52,8 @@ enum Command {
     Eval(eval::Eval),
     /// Train a bundle for a moment, to see that all of it is wired; never a score.
     Smoke(smoke::Smoke),
+    /// Play strategies against a reward policy, and print what each earns.
+    Simulate(simulate::Simulate),
     /// Sign a bundle and send it to a validator.
     Submit(submit::Submit),
     /// Run a validator.
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Eval(eval) => eval.run().await,
             Command::Smoke(smoke) => smoke.run().await,
+            Command::Simulate(simulate) => simulate.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Held(held) => held.run().await,
