@@ -249,3 +249,39 @@ fn a_shard_that_changes_under_a_run_ends_it() {
     fs::write(&shard, b"").unwrap();
     assert!(dealer.training(500).is_err());
 }
+
+/// Rewrites a shard, and the manifest so that it agrees.
+fn forge(out: &Path, split: Split, change: impl Fn(Vec<String>) -> Vec<String>) {
+    let mut manifest = read_manifest(out).unwrap();
+    let shard = &mut manifest.splits.get_mut(&split).unwrap().shards[0];
+    let path = out.join(&shard.path);
+    let lines = fs::read_to_string(&path).unwrap().lines().map(str::to_owned).collect();
+    let text = change(lines).join("\n") + "\n";
+    (shard.sha256, shard.bytes) = (Digest::of(text.as_bytes()), text.len() as u64);
+    fs::write(&path, text).unwrap();
+    fs::write(out.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+}
+
+#[test]
+fn a_shard_that_breaks_a_rule_is_refused_with_its_line_whatever_its_digest() {
+    let forged = |additions: bool, change: fn(&mut Vec<String>)| {
+        let (_folder, out) = prepared_with(|folder| if additions { with_all(folder) } else { Additions::default() });
+        forge(&out, Split::Validation, |mut lines| {
+            change(&mut lines);
+            lines
+        });
+        refused(&out)
+    };
+    let text = forged(false, |lines| lines[2] = "{".into());
+    assert!(text.contains("validation-00000.jsonl: corpus line 3 is no record"), "{text}");
+    let text = forged(false, |lines| lines.swap(0, 1));
+    assert!(text.contains("validation-00000.jsonl line 2: document") && text.contains("out of the order"), "{text}");
+    let text = forged(false, |lines| lines[1].insert_str(1, "\"prism_tokens\":7,"));
+    assert!(text.contains("line 2: document") && text.contains("has a count of tokens, and the dataset no"), "{text}");
+    let text = forged(true, |lines| lines[1] = lines[1].replace("prism_tokens", "tokens"));
+    assert!(text.contains("line 2: document") && text.contains("has no count of tokens"), "{text}");
+    let text = forged(true, |lines| lines[1] = lines[1].replace("\"prism_tokens\":", "\"prism_tokens\":-"));
+    assert!(text.contains("corpus line 2 is no record"), "{text}");
+    let text = forged(false, |lines| drop(lines.pop()));
+    assert!(text.contains("validation-00000.jsonl has 39 documents, the manifest says 40"), "{text}");
+}
