@@ -9,8 +9,9 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        ARCHITECTURE_SIGNALS, Pair, Probes, Scaling, TRAINING_SIGNALS, completeness, compute_efficiency, health,
-        held_out, learning_and_scaling, parameter_efficiency, reproducibility, robustness, scaling,
+        ARCHITECTURE_SIGNALS, Pair, Probes, Scaling, TRAINING_SIGNALS, benchmark_sanity, completeness,
+        compute_efficiency, health, held_out, learning_and_scaling, parameter_efficiency, reproducibility, robustness,
+        scaling,
     },
     confirmation::{Confirmation, at_large_budget, confirm},
     hardest::Rival,
@@ -203,7 +204,7 @@ impl<'a> Field<'a> {
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
             let scaling = self.scaling(&tuned, numbers, &mut reasons);
-            let score = architecture(&tuned, hardest, work, &scaling, numbers, &mut reasons)?;
+            let score = architecture(&tuned, hardest, work, &scaling, numbers, round.policy, &mut reasons)?;
             tracks.insert(Track::Architecture, score);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
@@ -215,7 +216,8 @@ impl<'a> Field<'a> {
             let head = own.first().copied().ok_or(PairingError::Empty("by the subject"))?;
             let work = self.work(head, anchor.grid.best, numbers)?;
             let price = Price { work, curve: &hardest.work };
-            tracks.insert(Track::Training, training(&own, anchor, price, &earlier, numbers, &mut reasons)?);
+            tracks
+                .insert(Track::Training, training(&own, anchor, price, &earlier, numbers, round.policy, &mut reasons)?);
         } else {
             reasons.push("no recipe of its own: that track counts as the baseline".into());
         }
@@ -283,6 +285,7 @@ fn architecture(
     work: f64,
     scaling: &Scaling,
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
@@ -293,7 +296,7 @@ fn architecture(
         parameter_efficiency(&pair),
         health(&pair, &ARCHITECTURE_SIGNALS),
         robustness(&tuned.grid, &hardest.grid, &scaling.stability, pair.is_ahead(), &numbers),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
     ];
     if scaling.growth.is_empty() {
         reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
@@ -308,6 +311,7 @@ fn training(
     price: Price<'_>,
     earlier: &[Vec<&Evidence>],
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let anchored = Pair::of(own.to_vec(), anchor.runs.clone(), numbers)?.at_equal_work(price.curve, price.work)?;
@@ -327,7 +331,7 @@ fn training(
     let reads = [
         held_out(&pair),
         health(&pair, &TRAINING_SIGNALS),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
         compute_efficiency(&pair),
         reproducibility(&pair),
         Err("the recipe ran on one family alone".into()),

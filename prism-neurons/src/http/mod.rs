@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `POST /v1/submissions` | 202 [`Accepted`] |
 //! | `GET /v1/submissions/{id}` | [`SubmissionView`](crate::wire::SubmissionView) |
-//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its cohort is settled |
+//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its weights are revealed |
+//! | `GET /v1/submissions/{id}/manifest` | [`RunManifest`](prism_eval::run_manifest::RunManifest), likewise |
 //! | `GET /v1/leaderboard?cohort=&limit=` | [`Leaderboard`](crate::wire::Leaderboard) |
 //! | `GET /v1/architectures?limit=` | [`Architectures`](crate::wire::Architectures) |
+//! | `GET /v1/architectures/{id}` | [`ArchitectureFiles`](crate::wire::ArchitectureFiles), by id or published name, likewise |
 //! | `GET /v1/training-variants?architecture=&limit=` | [`TrainingVariants`](crate::wire::TrainingVariants) |
 //! | `GET /v1/epochs?limit=` | [`Epochs`](crate::wire::Epochs) |
 //! | `GET /healthz` | 200 while the process answers |
@@ -69,8 +71,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/submissions", post(submit).layer(DefaultBodyLimit::disable()))
         .route("/v1/submissions/{id}", get(boards::submission))
         .route("/v1/submissions/{id}/curve", get(boards::curve))
+        .route("/v1/submissions/{id}/manifest", get(boards::manifest))
         .route("/v1/leaderboard", get(boards::leaderboard))
         .route("/v1/architectures", get(boards::architectures))
+        .route("/v1/architectures/{id}", get(boards::architecture))
         .route("/v1/training-variants", get(boards::training_variants))
         .route("/v1/epochs", get(boards::epochs))
         .route("/healthz", get(health))

@@ -14,6 +14,7 @@
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
 //! | [`scores`] | `score_cards`, `showings` |
+//! | [`manifests`] | `manifests` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
 //! | [`boards`] | read only: what may be published |
@@ -31,6 +32,7 @@ pub mod families;
 mod hold_tests;
 pub mod holds;
 pub mod intake;
+pub mod manifests;
 mod migrate;
 pub mod nonces;
 pub mod payments;
