@@ -304,7 +304,6 @@ fn a_variant_in_python_is_near_and_another_model_for_the_same_contract_is_far() 
     assert_eq!(of("another number"), 1.0);
     assert!(of("one more norm") > 0.8 && of("another activation") > 0.8, "{figures:?}");
     assert!(of("no convolution") > 0.65 && of("a GPT") < 0.5, "{figures:?}");
-    println!("{figures:?}");
 }
 
 proptest! {

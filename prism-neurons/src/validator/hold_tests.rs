@@ -10,6 +10,7 @@ use crate::store::{
 use prism_core::{
     FamilyId, Finite, Hotkey, SubmissionId,
     plan::Subject,
+    reviewer::{Finding, Grade as Grading, Source},
     submission::{SubmissionKind, SubmissionStatus},
     testing::{
         fakes::{Script, ScriptedTrainer},
@@ -101,10 +102,12 @@ async fn what_lies_in_the_band_is_held_and_goes_on_when_an_operator_says_so() {
     let store = world.store();
     let (validator, alice, bob) = after(&world, &store, &doubtful()).await;
     let held = record(&store, bob).await;
+    let held_text = held.reason.as_ref().map(|reason| reason.text.clone()).unwrap();
     assert_eq!(
         (held.status, held.reason.map(|reason| reason.rule)),
         (SubmissionStatus::Held, Some("duplicate.borderline".into()))
     );
+    assert!(!held_text.contains(&alice.short()) && !held_text.contains(&ALICE.to_string()), "{held_text}");
     assert_eq!(record(&store, alice).await.status, SubmissionStatus::Completed);
     let hold = store.open_holds(9).await.unwrap().remove(0);
     let report = hold.report.unwrap();
@@ -172,6 +175,58 @@ async fn a_copy_attaches_with_a_report_that_says_so_and_ones_own_work_is_free() 
     validator.run_cohort(&Cancel::new()).await.unwrap();
     let report = store.duplicate_report(gpt).await.unwrap().unwrap();
     assert_eq!((report.grade, report.closest[0].hotkey), (Grade::Exact, None));
+}
+
+/// A reviewer that doubts everything, and then fails.
+#[derive(Debug, Default)]
+struct Doubter(std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Reviewer for Doubter {
+    fn name(&self) -> &str {
+        "doubter"
+    }
+    fn may_prove(&self) -> bool {
+        false
+    }
+    async fn review(&self, _: &Source<'_>, _: &Cancel) -> Result<Vec<Finding>> {
+        if self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Error::new(Kind::Unavailable, Fault::Infrastructure, "no answer"));
+        }
+        let (rule, file, text) = ("doubter.odd".to_owned(), "model.graph.yaml".to_owned(), "odd".to_owned());
+        Ok(vec![Finding { rule, file, line: 1, text, grade: Grading::Suspicion }])
+    }
+}
+
+#[tokio::test]
+async fn a_suspicion_that_an_operator_cleared_holds_no_more_and_one_that_nobody_cleared_ends_it() {
+    let world = World::new();
+    let store = world.store();
+    let build = || {
+        let builder = world.builder(&store, trainer()).policy(holding());
+        builder.reviewer(Doubter::default()).build().unwrap()
+    };
+    let validator = build();
+    validator.start().await.unwrap();
+    let cleared = sent(&world, &store, ALICE, &bundled(ORIGINAL)).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let rule = async |id| record(&store, id).await.reason.map(|reason| reason.rule);
+    assert_eq!(rule(cleared).await.as_deref(), Some("doubter.odd"));
+    store.resolve(cleared, says(Answer::Allow), validator.0.clock.now()).await.unwrap();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(record(&store, cleared).await.status, SubmissionStatus::Completed);
+    // The reviewer fails for Bob: held, asked again when the time is over, and held for another reason then.
+    let bob = sent(&world, &store, BOB, &packed(MANIFEST, "llama")).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(rule(bob).await.as_deref(), Some("review.failed"));
+    world.clock.time.advance(Duration::from_secs(25 * 3600));
+    let validator = build();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(rule(bob).await.as_deref(), Some("doubter.odd"));
+    world.clock.time.advance(Duration::from_secs(25 * 3600));
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let end = record(&store, bob).await;
+    assert_eq!((end.status, rule(bob).await.as_deref()), (SubmissionStatus::Rejected, Some("hold.expired")));
 }
 
 /// Statuses, families and what became of holds, by hotkey.
