@@ -45,6 +45,11 @@ pub struct Logits {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReport(pub BTreeMap<&'static str, Finite>);
 
+/// What trusted code saw inside a player while it predicted some rows, by the name of a series: see
+/// [`measure::signals`](crate::measure::signals).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation(pub BTreeMap<String, Finite>);
+
 /// All that prediction needs, by digest; its size is the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
@@ -77,6 +82,12 @@ pub trait Player: Debug + Send {
     /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation. At position `p` the
     /// model is to know tokens `0..=p`; what stands after them is no continuation of theirs.
     async fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits>;
+    /// Looks inside at measuring points, on rows that were predicted and not trained on. Only trusted code is asked, and
+    /// nothing that it predicts or learns later may depend on it.
+    async fn observe(&mut self, rows: &Rows) -> Result<Observation> {
+        let _ = rows;
+        Ok(Observation::default())
+    }
     /// One step of the recipe.
     async fn train(&mut self, batch: &Rows) -> Result<StepReport>;
     /// Takes the state that prediction needs.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     data::{Deal, Dealer},
-    player::{Measuring, Player, StepReport},
+    player::{Measuring, Observation, Player, StepReport},
 };
 use prism_core::{
     Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
@@ -196,6 +196,7 @@ impl Run<'_> {
                 let verdict = self.meter.judge(&point);
                 evidence.points.push(point);
                 verdict?;
+                self.look(player, &deal, step, evidence).await?;
                 if let Some(state) = saved {
                     let work = self.spent(player).await?;
                     self.count_audits(evidence);
@@ -220,10 +221,22 @@ impl Run<'_> {
             let verdict = self.meter.judge(&point);
             evidence.held_out = Some(point);
             verdict?;
+            self.look(player, &deal, budget.steps, evidence).await?;
         }
         let snapshot = self.watch.bound(player.snapshot()).await?;
         evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
         self.check(player).await
+    }
+
+    /// Looks inside a player whose code is trusted; what another says of itself is no observation.
+    async fn look(&self, player: &mut dyn Player, deal: &Deal, step: u64, evidence: &mut Evidence) -> Result<()> {
+        if player.trusted() {
+            let Observation(seen) = self.watch.bound(player.observe(&deal.rows)).await?;
+            for (name, value) in seen {
+                push(evidence, &name, step, value, Witness::Host);
+            }
+        }
+        Ok(())
     }
 
     /// That the run has time left, of both kinds.
@@ -269,15 +282,17 @@ fn record(evidence: &mut Evidence, step: u64, report: StepReport, batch: &Deal, 
             "loss" => ("train_bits_per_byte", Finite::new(value.get() * per_byte)),
             name => (name, Some(value)),
         };
-        let Some(value) = value else { continue };
-        let series = evidence.series.entry(name.to_owned()).or_insert_with(|| Series {
-            witness: if trusted { Witness::Host } else { Witness::Guest },
-            steps: vec![],
-            values: vec![],
-        });
-        series.steps.push(step);
-        series.values.push(value);
+        if let Some(value) = value {
+            push(evidence, name, step, value, if trusted { Witness::Host } else { Witness::Guest });
+        }
     }
+}
+
+fn push(evidence: &mut Evidence, name: &str, step: u64, value: Finite, witness: Witness) {
+    let blank = || Series { witness, steps: vec![], values: vec![] };
+    let series = evidence.series.entry(name.to_owned()).or_insert_with(blank);
+    series.steps.push(step);
+    series.values.push(value);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ mod numbers;
 mod plan;
 
 pub use error::PolicyError;
-pub use numbers::{DiagnosticThresholds, RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, PrequentialNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 
 use prism_core::{Digest, Finite};
@@ -25,6 +25,8 @@ pub struct PrismPolicy {
     pub reward: RewardNumbers,
     /// Where diagnostics warn.
     pub diagnostics: DiagnosticThresholds,
+    /// How bits are ranked where that is the scorer.
+    pub prequential: PrequentialNumbers,
 }
 
 impl PrismPolicy {
@@ -39,6 +41,7 @@ impl PrismPolicy {
             score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
             reward: RewardNumbers::default(),
             diagnostics: DiagnosticThresholds::default(),
+            prequential: PrequentialNumbers::default(),
         }
     }
 
@@ -50,7 +53,8 @@ impl PrismPolicy {
         self.plan.check()?;
         self.score.check()?;
         self.reward.check()?;
-        self.diagnostics.check()
+        self.diagnostics.check()?;
+        self.prequential.check()
     }
 
     /// The numbers of scoring, rewards and diagnostics by name, as [`Round`](prism_core::scorer::Round) and
@@ -60,6 +64,7 @@ impl PrismPolicy {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.prequential.numbers());
         numbers
     }
 

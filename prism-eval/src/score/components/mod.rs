@@ -8,12 +8,15 @@ mod efficiency;
 mod health;
 mod reproducibility;
 mod robustness;
+mod stability;
+mod steps;
 
 pub(super) use completeness::completeness;
 pub(super) use efficiency::{compute_efficiency, parameter_efficiency};
-pub(super) use health::{ARCHITECTURE_SIGNALS, TRAINING_SIGNALS, health};
+pub(super) use health::health;
 pub(super) use reproducibility::reproducibility;
 pub(super) use robustness::robustness;
+pub(super) use stability::stability;
 
 use super::{
     pairing::{Measured, PairingError, paired_over_seeds},

@@ -9,8 +9,8 @@ use crate::{
 };
 
 /// The advantage at each rate of the grid over the baseline at the same rate, capped, and averaged:
-/// `1/2 + 1/2 · mean over rates of clamp(advantage / scale, -1, 1)`. A rate at which only one side diverged counts as
-/// the other's full advantage; one at which both did, as none.
+/// `1/2 + 1/2 · mean over rates of clamp(advantage / scale, -1, 1)`. A rate at which the subject alone diverged
+/// counts as the baseline's full advantage; one at which the baseline did, as none, for there is nothing to compare with.
 pub(in crate::score) fn robustness(
     subject: &ReferenceGrid<'_>,
     baseline: &ReferenceGrid<'_>,
@@ -28,9 +28,8 @@ pub(in crate::score) fn robustness(
                 sum += (counted(advantage, numbers) / scale).clamp(-1.0, 1.0);
                 errors += advantage.standard_error.get() / scale;
             }
-            (Some(_), None) => sum += 1.0,
             (None, Some(_)) => sum -= 1.0,
-            (None, None) => {}
+            (_, None) => {}
         }
     }
     if rates == 0.0 {
@@ -58,5 +57,14 @@ mod tests {
         assert!((value(&runs) - 1.0).abs() < 1e-9);
         runs[2] = failed(&runs[2], FailureClass::MinerCode);
         assert!((value(&runs) - (0.5 + 0.5 / 3.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_baseline_that_diverges_pays_nobody() {
+        let mut runs = grid("baseline", &[(1.0, 4.0), (3.0, 3.5)]);
+        runs[1] = failed(&runs[1], FailureClass::MinerCode);
+        let (baseline, subject) = (ReferenceGrid::of(&runs).unwrap(), grid("subject", &[(1.0, 4.0), (3.0, 3.0)]));
+        let subject = ReferenceGrid::of(&subject).unwrap();
+        assert_eq!(robustness(&subject, &baseline, &ScoreNumbers::default()).unwrap().value.get(), 0.5);
     }
 }
