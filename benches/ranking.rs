@@ -26,7 +26,7 @@ use prism_eval::{
     data::{Corpus, dataset, fixture::stand_in},
     graph::{self, GraphSpec, baselines},
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{Architecture, Cohort, Entrant, plan_further, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, Measured, Role, plan_further, plan_of_repeats, plan_of_runs},
     player::Measuring,
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     score::{Measured, PrismScorer, mean_bits_per_byte, paired_over_seeds, tuned_reference},
@@ -99,9 +99,10 @@ fn policy() -> PrismPolicy {
         climb: vec![finite(30.0)],
         repeats: 2,
         work: vec![2, 4],
+        probes: vec![],
         ..PlanPolicy::smoke()
     };
-    let score = ScoreNumbers { require_confirmation: Finite::ZERO, ..ScoreNumbers::default() };
+    let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..ScoreNumbers::default() };
     PrismPolicy { plan, score, ..PrismPolicy::smoke() }
 }
 
@@ -143,8 +144,9 @@ impl Bench {
             }
             for (entry, tasks) in entries.iter().zip(&mut runs) {
                 let known: Vec<Evidence> = tasks.iter().map(|task| evidence[&task.id()].clone()).collect();
-                tasks
-                    .extend(plan_further(&self.plan, cohort, &entrant(entry), entry.baseline, &known).expect("a plan"));
+                // Without a trial nobody's plan depends on another's runs.
+                let field = [Measured { entrant: &entrant(entry), runs: &known }];
+                tasks.extend(plan_further(&self.plan, cohort, &field).expect("a plan").remove(0));
             }
         }
         let of = |tasks: Vec<TrainTask>| tasks.iter().map(|task| evidence[&task.id()].clone()).collect();
@@ -153,7 +155,8 @@ impl Bench {
 }
 
 fn entrant(entry: &Entry) -> Entrant {
-    Entrant { kind: SubmissionKind::ArchitectureOnly, architecture: entry.architecture, training: None }
+    let role = if entry.baseline { Role::Baseline } else { Role::Candidate };
+    Entrant { role, ..Entrant::new(SubmissionKind::ArchitectureOnly, entry.architecture, None) }
 }
 
 /// The run that counts and its repeats.

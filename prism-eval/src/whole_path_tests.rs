@@ -51,11 +51,8 @@ impl House {
         let plan = &self.policy.plan;
         let graph = graph.resolve(&plan.context(self.cohort.data.vocabulary), &plan.limits()).unwrap();
         let keep = |bytes: &[u8]| block_on(self.artifacts.keep_bytes(bytes)).unwrap();
-        let entrant = Entrant {
-            kind,
-            architecture: Architecture::Declared(keep(&graph.canonical_bytes())),
-            training: recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes()))),
-        };
+        let training = recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes())));
+        let entrant = Entrant::new(kind, Architecture::Declared(keep(&graph.canonical_bytes())), training);
         let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts));
         let tasks = plan_of_runs(plan, &self.cohort, &entrant).unwrap();
         let run = |task: &prism_core::TrainTask| {

@@ -4,7 +4,7 @@ use crate::{
     finite::Finite,
     hotkey::Hotkey,
     id::{Block, Digest, Epoch, FamilyId, SubmissionId},
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA, TrainTask},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA, TrainTask},
     reward::{Allocation, RewardContext},
     score::Track,
     scorer::{Candidate, Round},
@@ -26,6 +26,7 @@ fn finite(value: f64) -> Finite {
 pub fn task() -> TrainTask {
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::GpuProxyEval,
         role: RunRole::Reference { rate: Finite::ONE },
         subject: Subject::Native { graph: Digest::of(b"sample graph"), recipe: Digest::of(b"sample recipe") },
         data: DataRef { dataset: Digest::of(b"sample text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },

@@ -132,8 +132,19 @@ impl Seen {
     }
 
     /// The numbers, with the sum of the rows' gradients. One that is not finite is left out.
-    pub(super) fn observation(self, network: &Network, layers: &Layers, sum: &Gradients) -> Result<Observation> {
+    pub(super) fn observation(
+        self,
+        network: &Network,
+        layers: &Layers,
+        sum: &Gradients,
+        weights: &[Tensor<2>],
+    ) -> Result<Observation> {
         let mut observation = Observation::default();
+        let mut norm = 0.0;
+        for weight in weights {
+            norm += square(weight)?;
+        }
+        observation.0.extend(Finite::new(norm.sqrt()).map(|norm| ("weight_norm".to_owned(), norm)));
         let mut say = |what: &str, of: &str, value: Option<f64>| {
             if let Some(value) = value.and_then(Finite::new) {
                 observation.0.insert(format!("{what}/{of}"), value);
@@ -175,18 +186,21 @@ fn squares(network: &Network, gradients: &Gradients) -> Result<BTreeMap<&'static
     let mut sums = BTreeMap::new();
     for (weight, gradient) in network.graph().weights.iter().zip(gradients.each()) {
         let Some(gradient) = gradient else { continue };
-        let data = gradient.to_data();
-        let values = data.as_slice::<f32>().map_err(|e| Error::bug("gradients are not f32").because(e))?;
         let role = match weight.role {
             WeightRole::Embedding => "embedding",
             WeightRole::Matrix => "matrix",
             WeightRole::Gain => "gain",
             WeightRole::Bias => "bias",
         };
-        let squares: f64 = values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum();
-        *sums.entry(role).or_insert(0.0) += squares;
+        *sums.entry(role).or_insert(0.0) += square(gradient)?;
     }
     Ok(sums)
+}
+
+fn square(tensor: &Tensor<2>) -> Result<f64> {
+    let data = tensor.to_data();
+    let values = data.as_slice::<f32>().map_err(|e| Error::bug("weights are not f32").because(e))?;
+    Ok(values.iter().map(|value| f64::from(*value) * f64::from(*value)).sum())
 }
 
 /// A step by its place in the canonical order, and what it does: names that a submission chose are gone.
@@ -259,7 +273,7 @@ mod tests {
         let mut player = player(gpt(16, 2, 4, 50, 12), 1);
         let seen = observed(&mut player, &rows(50, 8, 13));
         let of = |what: &str| {
-            let named = seen.iter().filter(|(name, _)| name.split_once('/').unwrap().0 == what);
+            let named = seen.iter().filter(|(name, _)| name.split_once('/').is_some_and(|(of, _)| of == what));
             named.map(|(_, value)| value.get()).collect::<Vec<f64>>()
         };
         for (what, layers, most) in [

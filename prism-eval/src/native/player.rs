@@ -306,7 +306,7 @@ impl Engine {
                 sum = sum.plus(gradients);
             }
         }
-        seen.observation(&self.network, &layers, &sum)
+        seen.observation(&self.network, &layers, &sum, &self.weights)
     }
 
     fn look(&self, part: &Part, layers: &Layers, rows: usize) -> Result<(Seen, Gradients)> {

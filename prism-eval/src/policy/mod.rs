@@ -3,12 +3,14 @@
 mod error;
 mod numbers;
 mod plan;
+mod probe;
 
 pub use error::PolicyError;
 pub use numbers::{DiagnosticThresholds, PrequentialNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
+pub use probe::{Axis, Probe, Trial};
 
-use prism_core::{Digest, Finite};
+use prism_core::{Digest, Finite, plan::RunMode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -30,19 +32,25 @@ pub struct PrismPolicy {
 }
 
 impl PrismPolicy {
-    /// A policy small enough for a laptop: it shows that everything is wired, in seconds a run. It pays without a
-    /// confirmation in a second cohort, so a lucky seed can win; its cards say so. Not for a chain with money on it.
+    /// The policy of a mode. What is measured as `local_cpu_smoke` is never eligible.
+    #[must_use]
+    pub fn of_mode(mode: RunMode) -> Self {
+        let score = match mode {
+            // Early in training ideas differ by more than they do at the end.
+            RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
+            _ => ScoreNumbers::default(),
+        };
+        Self { plan: PlanPolicy::of_mode(mode), score, ..Self::default() }
+    }
+
+    /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
+    /// run. It pays for that, and without a confirmation in a second cohort, so a lucky seed can win; its cards say so.
+    /// Not for a chain with money on it: there, [`of_mode`](Self::of_mode).
     #[must_use]
     pub fn smoke() -> Self {
-        // Early in training ideas differ by more than they do at the end.
-        let scale = Finite::new(0.5).unwrap_or(Finite::ONE);
-        Self {
-            plan: PlanPolicy::smoke(),
-            score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
-            reward: RewardNumbers::default(),
-            diagnostics: DiagnosticThresholds::default(),
-            prequential: PrequentialNumbers::default(),
-        }
+        let policy = Self::of_mode(RunMode::LocalCpuSmoke);
+        let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
+        Self { score, ..policy }
     }
 
     /// Checks every number against its range.
@@ -76,9 +84,26 @@ impl PrismPolicy {
     }
 }
 
+fn number(value: f64) -> Finite {
+    Finite::new(value).unwrap_or(Finite::ONE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mode_has_a_valid_policy_and_only_the_explicit_one_pays_for_smoke() {
+        for mode in RunMode::ALL {
+            let policy = PrismPolicy::of_mode(mode);
+            policy.check().unwrap();
+            assert_eq!(policy.plan.mode, mode);
+            assert!(!policy.score.pays_smoke() && policy.score.requires_confirmation());
+        }
+        assert_eq!(PrismPolicy::default(), PrismPolicy::of_mode(RunMode::GpuProxyEval));
+        assert_eq!(PrismPolicy::smoke().plan, PrismPolicy::of_mode(RunMode::LocalCpuSmoke).plan);
+        assert!(PrismPolicy::smoke().score.pays_smoke());
+    }
 
     #[test]
     fn both_shipped_policies_are_valid_and_only_the_small_one_pays_unconfirmed() {

@@ -84,6 +84,8 @@ numbers! {
         work_tolerance = 1.1 in 1.0..=4.0;
         /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
         require_confirmation = 1.0 in 0.0..=1.0;
+        /// 1: what was measured as `local_cpu_smoke` is eligible like the rest. For a development chain, and nothing else.
+        pay_smoke = 0.0 in 0.0..=1.0;
     }
 }
 
@@ -186,6 +188,12 @@ impl ScoreNumbers {
     #[must_use]
     pub fn requires_confirmation(&self) -> bool {
         self.require_confirmation > Finite::ZERO
+    }
+
+    /// Whether a small run for wiring may be paid.
+    #[must_use]
+    pub fn pays_smoke(&self) -> bool {
+        self.pay_smoke > Finite::ZERO
     }
 }
 

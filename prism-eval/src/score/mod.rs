@@ -22,10 +22,14 @@
 //! });
 //! # let _: Box<dyn prism_core::Scorer> = Box::new(held_out);
 //! ```
+#[cfg(test)]
+mod budget_tests;
 mod card;
 mod components;
+mod confirmation;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hardest;
 mod pairing;
 mod prequential;
 mod prism;
@@ -34,6 +38,7 @@ mod reference;
 mod round_tests;
 mod selection;
 mod shares;
+mod trial;
 mod work;
 
 pub use card::single_track;
@@ -46,3 +51,4 @@ pub use prism::PrismScorer;
 pub use reference::{RunsError, recipe_run, runs_of, tuned_reference};
 pub use selection::ScorerChoice;
 pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};
+pub use trial::{reaches_above_zero, trial_advantages};

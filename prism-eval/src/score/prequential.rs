@@ -16,6 +16,7 @@ use super::{
     pairing::{Measured, PairingError, mean_bits_per_byte, paired_over_seeds},
     prism::{Field, Refusal, Tuned, brought_recipe, eligible},
     reference::with_repeats,
+    trial::{ended_by_trial, trial_card},
 };
 use crate::policy::{PrequentialNumbers, ScoreNumbers};
 use prism_core::{
@@ -45,10 +46,10 @@ impl Scorer for PrequentialScorer {
     fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
         let numbers = ScoreNumbers::from_numbers(round.policy)?;
         let own = PrequentialNumbers::from_numbers(round.policy)?;
-        let field = Field::of(round);
+        let field = Field::of(round, numbers);
         let card = |candidate: &Candidate<'_>| {
             let field = field.as_ref().map_err(Clone::clone);
-            let card = field.and_then(|field| card(candidate, field, field.pooled(numbers), own));
+            let card = field.and_then(|field| card(candidate, round, field, (field.pooled(numbers), own)));
             card.unwrap_or_else(|Refusal(reason)| {
                 ScoreCard::without_total(candidate.submission, candidate.family, CARD, reason)
             })
@@ -59,33 +60,46 @@ impl Scorer for PrequentialScorer {
 
 fn card(
     candidate: &Candidate<'_>,
+    round: &Round<'_>,
     field: &Field<'_>,
-    numbers: ScoreNumbers,
-    own: PrequentialNumbers,
+    (numbers, own): (ScoreNumbers, PrequentialNumbers),
 ) -> Result<ScoreCard, Refusal> {
-    let tuned = Tuned::of(candidate)?;
+    if ended_by_trial(candidate.runs) {
+        return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
+    }
+    let tuned = Tuned::of(candidate, numbers)?;
     let hardest = field.hardest(&tuned)?;
     let mut reasons = tuned.grid.diverged.clone();
     let mut tracks = BTreeMap::new();
+    let mut penalties = BTreeMap::new();
     let mut counts = None;
     if candidate.kind.brings_architecture() {
         let work = field.work(tuned.grid.best, hardest.grid.best, numbers)?;
         let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
         let ranked = Ranked::of(&pair, numbers, own)?;
         tracks.insert(Track::Architecture, ranked.track(own, &mut reasons)?);
+        penalties.insert(Track::Architecture, ranked.penalty);
         counts = Some((ranked, tuned.grid.best));
     }
-    if let Some(recipe) = brought_recipe(candidate)? {
+    let recipe = brought_recipe(candidate)?;
+    if let Some(recipe) = recipe {
         let runs = with_repeats(candidate.runs, recipe)?;
         let anchor = if hardest.grid.mean < tuned.grid.mean { hardest } else { &tuned };
         let work = field.work(recipe, anchor.grid.best, numbers)?;
         let pair = Pair::of(runs, anchor.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
         let ranked = Ranked::of(&pair, numbers, own)?;
         tracks.insert(Track::Training, ranked.track(own, &mut reasons)?);
+        penalties.insert(Track::Training, ranked.penalty);
         counts = Some((ranked, recipe));
     }
     let (ranked, run) = counts.ok_or(PairingError::Empty("by the subject"))?;
     let total = ranked.quality()?;
+    let confirmed =
+        !candidate.incumbent || field.confirm(&mut tracks, (&tuned, recipe), candidate.runs, numbers, &mut reasons)?;
+    // Taken from whatever is paid, also where that is the larger budget's.
+    for (score, penalty) in tracks.values_mut().zip(penalties.values()) {
+        score.advantage.mean = finite(score.advantage.mean.get() - penalty)?;
+    }
     Ok(ScoreCard {
         submission: candidate.submission,
         family: candidate.family,
@@ -94,7 +108,7 @@ fn card(
         standard_error: Some(ranked.standard_error()?),
         bits_per_byte: mean_bits_per_byte(run, Measured::Prequential).ok(),
         tracks,
-        eligible: eligible(candidate, &numbers, &mut reasons),
+        eligible: eligible(candidate, confirmed, &numbers, &mut reasons),
         reasons,
     })
 }
@@ -158,8 +172,11 @@ impl Ranked {
         let quality = self.quality()?;
         let standard_error = self.standard_error()?;
         let component = Component { value: quality, share: Finite::ONE, standard_error };
-        let advantage = Estimate { mean: finite(self.advantage.mean.get() - self.penalty)?, ..self.advantage };
-        Ok(TrackScore { quality, advantage, components: BTreeMap::from([("bits_per_byte".to_owned(), component)]) })
+        Ok(TrackScore {
+            quality,
+            advantage: self.advantage,
+            components: BTreeMap::from([("bits_per_byte".to_owned(), component)]),
+        })
     }
 }
 

@@ -9,12 +9,15 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        Pair, completeness, compute_efficiency, health, held_out, learning, parameter_efficiency, reproducibility,
-        robustness, stability,
+        Pair, Probes, Scaling, completeness, compute_efficiency, health, held_out, learning_and_scaling,
+        parameter_efficiency, reproducibility, robustness, scaling, stability,
     },
+    confirmation::{Confirmation, at_large_budget, confirm},
+    hardest::Rival,
     pairing::{Measured, PairingError, mean_bits_per_byte, pooled_deviation, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
     shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
+    trial::{ended_by_trial, trial_card},
     work::{WorkCurve, is_python, work_ratio},
 };
 use crate::policy::{DiagnosticThresholds, ScoreNumbers};
@@ -46,7 +49,7 @@ impl Scorer for PrismScorer {
     fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
         let numbers = ScoreNumbers::from_numbers(round.policy)?;
         let thresholds = DiagnosticThresholds::from_numbers(round.policy)?;
-        let field = Field::of(round);
+        let field = Field::of(round, numbers);
         let card = |candidate: &Candidate<'_>| {
             let field = field.as_ref().map_err(Clone::clone);
             let card = field.and_then(|field| field.card(candidate, round, field.pooled(numbers), &thresholds));
@@ -79,34 +82,41 @@ impl From<PairingError> for Refusal {
 pub(super) struct Field<'a> {
     baselines: Vec<Tuned<'a>>,
     /// A baseline in Python, whose time stands for a baseline's work.
-    calibrator: Option<&'a Evidence>,
+    calibrator: Option<Tuned<'a>>,
 }
 
 /// An architecture's tuned reference.
+#[derive(Clone)]
 pub(super) struct Tuned<'a> {
     key: (Finite, Precedence, SubmissionId),
     pub(super) grid: ReferenceGrid<'a>,
     pub(super) runs: Vec<&'a Evidence>,
     pub(super) work: WorkCurve,
+    probes: Probes<'a>,
+    /// With the budget at which titles are confirmed.
+    large: Option<&'a Evidence>,
 }
 
 impl<'a> Tuned<'a> {
-    pub(super) fn of(candidate: &Candidate<'a>) -> Result<Self, RunsError> {
+    pub(super) fn of(candidate: &Candidate<'a>, numbers: ScoreNumbers) -> Result<Self, RunsError> {
         let grid = ReferenceGrid::of(candidate.runs)?;
         let runs = with_repeats(candidate.runs, grid.best)?;
-        let work = WorkCurve::of(candidate.runs, grid.best)?;
-        Ok(Self { key: (grid.mean, candidate.precedence, candidate.submission), grid, runs, work })
+        let work = WorkCurve::of(candidate.runs, &runs, numbers.seed_deviation)?;
+        let (probes, large) = (Probes::of(candidate.runs)?, at_large_budget(candidate.runs, grid.best)?);
+        let key = (grid.mean, candidate.precedence, candidate.submission);
+        Ok(Self { key, grid, runs, work, probes, large })
     }
 }
 
 impl<'a> Field<'a> {
-    pub(super) fn of(round: &Round<'a>) -> Result<Self, Refusal> {
+    pub(super) fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
         let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
-            Tuned::of(baseline).map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
+            Tuned::of(baseline, numbers)
+                .map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
         });
         let tuned: Vec<_> = baselines.collect::<Result<_, _>>()?;
         let (python, baselines): (Vec<_>, Vec<_>) = tuned.into_iter().partition(|tuned| is_python(tuned.grid.best));
-        let calibrator = python.first().map(|tuned| tuned.grid.best);
+        let calibrator = python.first().cloned();
         // Beside a declared one, a baseline in Python is its twin and tells no more than what work takes.
         let baselines = if baselines.is_empty() { python } else { baselines };
         if baselines.is_empty() {
@@ -137,7 +147,53 @@ impl<'a> Field<'a> {
 
     /// How many times the work of what it is compared with a subject did.
     pub(super) fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
-        work_ratio(subject, against, self.calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+        let calibrator = self.calibrator.as_ref().map(|tuned| tuned.grid.best);
+        work_ratio(subject, against, calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+    }
+
+    /// The probes of an architecture against those of the baselines.
+    fn scaling(&self, tuned: &Tuned<'_>, numbers: ScoreNumbers, reasons: &mut Vec<String>) -> Scaling {
+        let baselines: Vec<_> = self.baselines.iter().map(|baseline| (&baseline.probes, &baseline.work)).collect();
+        let calibrator = self.calibrator.as_ref().map(|tuned| &tuned.probes);
+        scaling(&tuned.probes, &baselines, calibrator, numbers, reasons)
+    }
+
+    /// What the larger budget says of a title, where baselines ran at it: each track's advantage there. Whether all is
+    /// known.
+    pub(super) fn confirm(
+        &self,
+        tracks: &mut BTreeMap<Track, TrackScore>,
+        (tuned, own): (&Tuned<'_>, Option<&Evidence>),
+        runs: &[Evidence],
+        numbers: ScoreNumbers,
+        reasons: &mut Vec<String>,
+    ) -> Result<bool, Refusal> {
+        let rival = |run, work| Rival { run, work };
+        let mut rivals: Vec<_> = self.baselines.iter().filter_map(|b| Some(rival(b.large?, &b.work))).collect();
+        let Some(work) = rivals.first().map(|rival| rival.work) else { return Ok(true) };
+        let calibrator = self.calibrator.as_ref().and_then(|tuned| tuned.large);
+        let mut known = true;
+        for (track, score) in tracks {
+            let large = match (track, own) {
+                (Track::Training, Some(own)) => at_large_budget(runs, own)?,
+                _ => tuned.large,
+            };
+            if *track == Track::Training {
+                rivals.extend(tuned.large.map(|run| rival(run, work)));
+            }
+            match confirm(score.advantage, large, &rivals, calibrator, numbers) {
+                Confirmation::Holds(there) => score.advantage = there,
+                Confirmation::Lost(there, why) => {
+                    score.advantage = there;
+                    reasons.push(format!("{}: the larger budget does not confirm it: {why}", name(*track)));
+                }
+                Confirmation::Waits(why) => {
+                    known = false;
+                    reasons.push(format!("{}: not confirmed at the larger budget: {why}", name(*track)));
+                }
+            }
+        }
+        Ok(known)
     }
 
     fn card(
@@ -147,14 +203,19 @@ impl<'a> Field<'a> {
         numbers: ScoreNumbers,
         thresholds: &DiagnosticThresholds,
     ) -> Result<ScoreCard, Refusal> {
-        let tuned = Tuned::of(candidate)?;
+        if ended_by_trial(candidate.runs) {
+            return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
+        }
+        let tuned = Tuned::of(candidate, numbers)?;
         let hardest = self.hardest(&tuned)?;
         let own = brought_recipe(candidate)?;
         let mut reasons = tuned.grid.diverged.clone();
         let mut tracks = BTreeMap::new();
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
-            tracks.insert(Track::Architecture, architecture(&tuned, hardest, work, numbers, thresholds, &mut reasons)?);
+            let scaling = self.scaling(&tuned, numbers, &mut reasons);
+            let score = architecture(&tuned, hardest, work, &scaling, (numbers, thresholds), &mut reasons)?;
+            tracks.insert(Track::Architecture, score);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
         }
@@ -175,7 +236,9 @@ impl<'a> Field<'a> {
         let (a, t) = (numbers.architecture.get(), numbers.training.get());
         let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
             .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
-        let eligible = total.is_some() && eligible(candidate, &numbers, &mut reasons);
+        let confirmed =
+            !candidate.incumbent || self.confirm(&mut tracks, (&tuned, own), candidate.runs, numbers, &mut reasons)?;
+        let eligible = eligible(candidate, total.is_some() && confirmed, &numbers, &mut reasons);
         let mut bits: Vec<_> = [Some(tuned.grid.best), own]
             .into_iter()
             .flatten()
@@ -206,12 +269,23 @@ pub(super) fn brought_recipe<'a>(candidate: &Candidate<'a>) -> Result<Option<&'a
     }
 }
 
-/// Whether rewards may follow from a card with a total, and why not.
-pub(super) fn eligible(candidate: &Candidate<'_>, numbers: &ScoreNumbers, reasons: &mut Vec<String>) -> bool {
+/// Whether rewards may follow from a card, and why not. `known`: there is a total, and it is known whether the advantage
+/// holds at the larger budget.
+pub(super) fn eligible(
+    candidate: &Candidate<'_>,
+    known: bool,
+    numbers: &ScoreNumbers,
+    reasons: &mut Vec<String>,
+) -> bool {
     // Its rows after the failure are its own: they are compared unpaired, and a title needs a clean repeat.
     let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
-    let eligible = !resumed && (candidate.incumbent || !numbers.requires_confirmation());
-    if resumed {
+    let unofficial = candidate.runs.iter().find(|run| !run.task.mode.is_official());
+    let unofficial = unofficial.filter(|_| !numbers.pays_smoke()).map(|run| run.task.mode);
+    let eligible = known && !resumed && unofficial.is_none();
+    let eligible = eligible && (candidate.incumbent || !numbers.requires_confirmation());
+    if let Some(mode) = unofficial {
+        reasons.push(format!("not eligible: measured as {}", mode.as_str()));
+    } else if resumed {
         reasons.push("not eligible: a run was resumed after a failure of the machine and waits for a clean one".into());
     } else if !eligible {
         reasons.push("not eligible: waits for a confirmation in a later cohort".into());
@@ -219,6 +293,13 @@ pub(super) fn eligible(candidate: &Candidate<'_>, numbers: &ScoreNumbers, reason
         reasons.push("eligible without a confirmation, by policy: not for official use".into());
     }
     eligible
+}
+
+fn name(track: Track) -> &'static str {
+    match track {
+        Track::Architecture => "architecture",
+        _ => "training",
+    }
 }
 
 /// What a subject's work is worth: how many times the other's it was, and what that gains a baseline.
@@ -231,23 +312,25 @@ fn architecture(
     tuned: &Tuned<'_>,
     hardest: &Tuned<'_>,
     work: f64,
-    numbers: ScoreNumbers,
-    thresholds: &DiagnosticThresholds,
+    scaling: &Scaling,
+    (numbers, thresholds): (ScoreNumbers, &DiagnosticThresholds),
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
     let mut notes = Vec::new();
     let reads = [
-        learning(&pair),
+        learning_and_scaling(&pair, &scaling.growth),
         held_out(&pair),
         compute_efficiency(&pair),
         parameter_efficiency(&pair),
         health(&pair, thresholds, &mut notes),
-        robustness(&tuned.grid, &hardest.grid, &numbers),
+        robustness(&tuned.grid, &hardest.grid, &scaling.stability, pair.is_ahead(), &numbers),
         Err("no benchmark is part of the plan".into()),
     ];
     reasons.extend(notes.into_iter().map(|note| format!("architecture: {note}")));
-    reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
+    if scaling.growth.is_empty() {
+        reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
+    }
     weigh("architecture", ARCHITECTURE_SHARES, reads, pair.advantage, reasons)
         .ok_or_else(|| Refusal("no component of the architecture track could be read".into()))
 }

@@ -13,7 +13,7 @@ use prism_core::{
     Block, Digest, Epoch, Evidence, FamilyId, Finite, Hotkey, MechanismId, Netuid, Nonces, Receipt, ScoreCard, Seed,
     Standings, SubmissionId, TrainTask, Uid, WeightIntent,
     evidence::{EVIDENCE_SCHEMA, Estimate, RunOutcome, Work},
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA},
     receipt::{RECEIPT_SCHEMA, Stage},
     reward::Allocation,
     score::{Track, TrackScore},
@@ -55,6 +55,7 @@ fn submission(place: u32) -> Submission {
 fn task(seed: &str) -> TrainTask {
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::default(),
         role: RunRole::Recipe,
         subject: Subject::Native { graph: Digest::of(b"graph"), recipe: Digest::of(b"recipe") },
         data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },

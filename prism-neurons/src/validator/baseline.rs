@@ -3,7 +3,10 @@ use super::{
     Validator,
     material::{BUNDLE, GRAPH},
 };
-use crate::store::families::{FamilyRecord, PublishedFamily};
+use crate::store::{
+    families::{FamilyRecord, PublishedFamily},
+    submissions::Material,
+};
 use prism_core::{Error, FamilyId, Result, SubmissionId, artifacts::ArtifactsExt};
 use prism_eval::{
     graph::{Context, GraphSpec, Limits, baselines, family},
@@ -64,8 +67,10 @@ impl Validator {
     pub(super) async fn publish_baselines(&self) -> Result<()> {
         let mut families = Vec::new();
         for baseline in &self.0.baselines {
+            let mut material = Material::new();
             let (id, name, digest) = match &baseline.architecture {
                 Published::Declared(spec) => {
+                    material = self.keep_probes(spec).await?;
                     let graph = spec.resolve(&self.context(), &self.limits())?;
                     (family(&graph), GRAPH, self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?)
                 }
@@ -74,12 +79,8 @@ impl Validator {
                     (*family, BUNDLE, self.keep_guest(&alone).await?)
                 }
             };
-            families.push(PublishedFamily {
-                id,
-                name: baseline.name.clone(),
-                submission: baseline_id(id),
-                material: [(name.to_owned(), digest)].into(),
-            });
+            material.insert(name.to_owned(), digest);
+            families.push(PublishedFamily { id, name: baseline.name.clone(), submission: baseline_id(id), material });
         }
         Ok(self.0.store.publish_families(families, self.0.clock.now()).await?)
     }

@@ -138,6 +138,9 @@ impl Validator {
             let digest = self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
             let founds = Some([(GRAPH.to_owned(), digest)].into());
             material.insert(GRAPH.to_owned(), digest);
+            if let Some(spec) = examination.bundle.graph()? {
+                material.extend(self.keep_probes(&spec).await?);
+            }
             return Ok(Outcome::Passed(Examined { kind, family, material, founds }));
         }
         let target = examination.target().unwrap_or_default();

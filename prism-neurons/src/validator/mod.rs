@@ -6,19 +6,24 @@
 //! | sources to submissions | `take_in` |
 //! | submissions to what is measured | `examine` |
 //! | cohorts open, close and get their seed | `cohort` |
-//! | tasks to evidence | `evaluate` |
+//! | the plan of runs | `evaluate` |
+//! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
 //! | standings to weights on the chain | `pay` |
 //!
 //! [`Validator::listen`] is the door that submissions come in by.
 mod baseline;
 mod builder;
+mod carry_out;
 mod cohort;
 mod evaluate;
 mod examine;
 mod listen;
+mod lots;
 mod material;
 mod pay;
+#[cfg(test)]
+mod plan_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
@@ -30,8 +35,8 @@ pub(crate) mod tests;
 
 pub use baseline::{Baseline, Published};
 pub use builder::{BuildError, ValidatorBuilder};
+pub use carry_out::RetryRule;
 pub use cohort::{CohortRule, SeedRule};
-pub use evaluate::RetryRule;
 
 use crate::store::Store;
 use prism_core::{

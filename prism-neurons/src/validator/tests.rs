@@ -349,9 +349,9 @@ async fn equal_work_is_trained_once() {
     world.submit(&store, CAROL, &packed(manifest, "gpt"), SubmissionKind::ArchitectureOnly).await;
     validator.run_cohort(&Cancel::new()).await.unwrap();
     let plan = PrismPolicy::smoke().plan;
-    let (rates, work) = (plan.rates.len() as u64, plan.work.len() as u64);
-    let expected = 2 * rates + work;
-    let text = "one grid for each graph, and the baseline's further work";
+    let [rates, probes, work] = [plan.rates.len(), plan.probes.len(), plan.work.len()].map(|count| count as u64);
+    let expected = 2 * (rates + probes) + work;
+    let text = "one grid and its probes for each graph, and the baseline's further work";
     assert_eq!(world.trained.load(Ordering::SeqCst), expected, "{text}");
     let end = world.end(&store).await;
     let families: Vec<String> = [family_of(&store, ALICE).await, family_of(&store, BOB).await].into();

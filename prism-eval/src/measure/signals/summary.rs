@@ -48,6 +48,10 @@ pub struct Signals {
     pub parameter_efficiency: Option<Finite>,
     /// Standard deviation over seeds of the prequential mean, bits per byte. Lower is better.
     pub reproducibility: Option<Finite>,
+    /// Norm of all weights at the last point. For show: a snapshot may hold more than predictions need.
+    pub weight_norm: Option<Finite>,
+    /// Norm of the weights' change since the point before, over their norm. Of snapshots that the host keeps.
+    pub update_norm: Option<Finite>,
     /// The seven diagnostics by name.
     pub diagnostics: BTreeMap<String, Diagnostic>,
     /// Why a signal is not there, by name.
@@ -86,6 +90,8 @@ impl Signals {
                 "no size, or no held-out rows",
             ),
             reproducibility: read.estimate("reproducibility", deviation_over_seeds(runs, Measured::Prequential)),
+            weight_norm: read.number("weight_norm", last(run, "weight_norm"), "no weights were read"),
+            update_norm: read.number("update_norm", last(run, "update_norm"), "fewer than two snapshots were kept"),
             diagnostics: diagnostics(run, thresholds).into_iter().map(|(name, d)| (name.to_owned(), d)).collect(),
             absent: BTreeMap::new(),
         };
@@ -128,6 +134,10 @@ fn memorization_gap(run: &Evidence) -> Result<Estimate, String> {
     Ok(Estimate { mean: finite(held_out.mean.get() - late.mean.get())?, standard_error: finite(error)? })
 }
 
+fn last(run: &Evidence, name: &str) -> Option<f64> {
+    host(run, name)?.values.last().map(|value| value.get())
+}
+
 fn count(run: &Evidence, name: &str) -> Option<f64> {
     run.counters.get(name).map(|count| *count as f64)
 }
@@ -155,10 +165,14 @@ mod tests {
     #[test]
     fn every_signal_is_there_or_says_why_it_is_not() {
         let mut run = grid("graph", &[(1.0, 4.0)]).remove(0);
+        for name in ["weight_norm", "update_norm"] {
+            run.series.insert(name.to_owned(), run.series["gradient_norm"].clone());
+        }
         run.counters.extend([("tokens".to_owned(), 32_000), ("snapshot_bytes".to_owned(), 4096)]);
         let again = [repeat(&run, 1, 4.25), repeat(&run, 2, 3.75)];
         let whole = of(&[&run, &again[0], &again[1]]);
         assert_eq!((whole.seeds, whole.absent.len(), whole.diagnostics.len()), (3, 0, 7), "{:?}", whole.absent);
+        assert_eq!(whole.weight_norm, run.series["weight_norm"].values.last().copied());
         // Four of five points scatter by a quarter.
         assert!((whole.reproducibility.unwrap().get() - 0.2).abs() < 1e-9);
         // A uniform guess is at 32 bits per byte, the held-out rows at 4.125; 4096 bytes are twelve doublings.
@@ -167,7 +181,7 @@ mod tests {
         assert!((whole.compute_efficiency.unwrap().get() - (32.0 - 4.125) / flops).abs() < 1e-9);
         let bare = Evidence { held_out: None, series: [].into(), points: vec![], counters: [].into(), ..run };
         let bare = of(&[&bare]);
-        assert_eq!(bare.absent.len(), 12, "{:?}", bare.absent);
+        assert_eq!(bare.absent.len(), 14, "{:?}", bare.absent);
         assert_eq!(bare.absent["reproducibility"], "fewer than three seeds");
         assert_eq!(Signals::of(&[], &DiagnosticThresholds::default()), None);
     }

@@ -1,6 +1,7 @@
 //! `prism validator`: run a validator against a chain.
 use super::{
     chain::{self, ChainArgs},
+    eval::mode,
     key::{self, KeyArgs},
 };
 use clap::Args;
@@ -8,7 +9,7 @@ use prism_chain::{
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
-use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result};
+use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result, plan::RunMode};
 use prism_eval::{
     data::{self, Corpus},
     policy::PrismPolicy,
@@ -37,9 +38,12 @@ pub(crate) struct Validator {
     /// The folder of the dataset, as `prism data prepare` makes it.
     #[arg(long)]
     dataset: Option<PathBuf>,
-    /// Measure the text that ships with PRISM, under a small budget. Not for a chain with money on it.
-    #[arg(long)]
+    /// Measure the text that ships with PRISM, in the mode `local_cpu_smoke`: nothing of it is eligible.
+    #[arg(long, conflicts_with = "mode")]
     smoke: bool,
+    /// The plan to measure under: `gpu_proxy_eval`, `full_scale_eval` or `local_cpu_smoke`.
+    #[arg(long, value_parser = mode)]
+    mode: Option<RunMode>,
 }
 
 impl Validator {
@@ -48,14 +52,15 @@ impl Validator {
         let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
-            return run(&config, PrismPolicy::smoke(), data::fixture::stand_in()?).await;
+            return run(&config, PrismPolicy::of_mode(RunMode::LocalCpuSmoke), data::fixture::stand_in()?).await;
         }
+        let mode = self.mode.unwrap_or(config.evaluation.mode);
         let Some(folder) = config.data.dataset.clone() else {
             let text = "no dataset: set data.dataset or give --dataset (`prism data prepare` makes one of downloaded \
                         files), or --smoke to measure the text that ships, which is no benchmark";
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
-        run(&config, PrismPolicy::default(), dataset(folder).await?).await
+        run(&config, PrismPolicy::of_mode(mode), dataset(folder).await?).await
     }
 }
 
@@ -102,6 +107,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
+        .scorer(config.evaluation.scorer.scorer())
         .workers(config.evaluation.workers as usize)
         .retry(RetryRule {
             attempts: config.evaluation.attempts,

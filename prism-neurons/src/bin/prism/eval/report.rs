@@ -1,4 +1,5 @@
 //! What `prism eval` shows: one document, as JSON or for people.
+use super::signals::SignalTable;
 use crate::chart;
 use prism_core::{
     Evidence, Finite, ScoreCard,
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) baselines: Vec<RunSummary>,
     pub(super) curve: Vec<CurvePoint>,
     pub(super) baseline_curve: Vec<CurvePoint>,
+    pub(super) signals: SignalTable,
     pub(super) score: ScoreCard,
     pub(super) score_eligible: bool,
     pub(super) notes: Vec<String>,
@@ -86,6 +88,9 @@ impl RunSummary {
             RunRole::Recipe => "own recipe".into(),
             RunRole::Repeat { index, .. } => format!("repeat {index}"),
             RunRole::ScalingProbe { axis, factor } => format!("probe of {axis}, ×{factor}"),
+            RunRole::Trial { rate: Some(rate) } => format!("trial, rate ×{rate}"),
+            RunRole::Trial { rate: None } => "trial of its own recipe".into(),
+            RunRole::LargeBudget { factor, .. } => format!("{factor} times the tokens"),
             RunRole::Work { inner_steps, .. } => format!("{inner_steps} steps per batch"),
             RunRole::Task { name } => name.clone(),
             _ => "another role".into(),
@@ -123,6 +128,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {run}")?;
         }
         self.curves(f)?;
+        write!(f, "{}", self.signals)?;
         self.scores(f)?;
         for note in &self.notes {
             writeln!(f, "\nNote: {note}")?;
