@@ -17,6 +17,7 @@ use prism_core::{
     reward::{Allocation, RewardContext},
     score::Track,
     scorer::{Candidate, Round},
+    standings::FamilyFacts,
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
 };
@@ -73,8 +74,11 @@ impl House {
 
     fn pay(&self, candidates: &[Measured], cards: &[ScoreCard]) -> (BTreeMap<u8, f64>, f64) {
         let mut standings = Standings::new();
+        // The first is the published GPT under another name.
+        let published = FamilyFacts { published: true, class: None };
+        standings.families.extend(candidates.first().map(|same| (same.family, published)));
         for (measured, card) in candidates.iter().zip(cards) {
-            standings.record(card, measured.precedence().hotkey, measured.precedence(), Block(10));
+            standings.record(card, measured.precedence().hotkey, measured.precedence(), Block(10), 1);
         }
         let (registered, numbers) = ((0..9).map(|n| Hotkey([n; 32])).collect(), self.policy.numbers());
         let context = RewardContext::new(Block(10), Epoch(1), &registered, None, &numbers);

@@ -1,8 +1,12 @@
-//! The JSON that miners and validators exchange. Fields are only ever added.
+//! The JSON that miners, operators and validators exchange. Fields are only ever added.
+use crate::store::holds::Ending;
 use prism_core::{
-    Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
+    Block, Digest, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
+    reviewer::Finding,
+    standings::Class,
     submission::{SubmissionKind, SubmissionStatus},
 };
+use prism_eval::duplicate::DuplicateReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,7 +64,7 @@ pub struct Refusal {
     pub fault: String,
 }
 
-/// `GET /v1/submissions/{id}`. Scores appear once the cohort is closed and scored.
+/// `GET /v1/submissions/{id}`. Scores appear once the weights that follow from them are revealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmissionView {
     /// Which.
@@ -148,6 +152,54 @@ pub struct ArchitectureView {
     pub owner: Option<Hotkey>,
     /// The best architecture quality of its members.
     pub q_arch: Option<Finite>,
+    /// What its operators make it, by the host; absent for Python and for what has shown nothing yet.
+    #[serde(default)]
+    pub class: Option<Class>,
+    /// How many architectures of it were measured.
+    #[serde(default)]
+    pub versions: u64,
+    /// How many recipes for it were measured.
+    #[serde(default)]
+    pub variants: u64,
+    /// The best architecture of it.
+    #[serde(default)]
+    pub best: Option<HolderView>,
+    /// Who showed a recipe for it above the margin first.
+    #[serde(default)]
+    pub training_owner: Option<Hotkey>,
+    /// The best recipe for it.
+    #[serde(default)]
+    pub best_training: Option<HolderView>,
+}
+
+/// Whose work is the best of a family on a track. A later one takes its place only by a step beyond margin and noise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderView {
+    /// The submission.
+    pub submission: SubmissionId,
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// Bits per byte saved, the mean over its confirmations.
+    pub advantage: Finite,
+    /// Of `advantage`.
+    pub standard_error: Finite,
+}
+
+/// `GET /v1/architectures/{id}`: the files of an architecture, as last written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchitectureFiles {
+    /// The family.
+    pub id: FamilyId,
+    /// Its published name, if it is a baseline.
+    pub name: Option<String>,
+    /// SHA-256 of the graph with sorted keys and no whitespace: the identity that run manifests name.
+    pub graph_sha256: Digest,
+    /// `architecture_graph.json`.
+    pub graph: serde_json::Value,
+    /// `architecture_metadata.v1.json`.
+    pub metadata: serde_json::Value,
+    /// The flowchart, in Mermaid.
+    pub mermaid: String,
 }
 
 /// `GET /v1/training-variants`.
@@ -174,6 +226,9 @@ pub struct TrainingVariantView {
     pub advantage: Finite,
     /// Of `advantage`.
     pub standard_error: Finite,
+    /// Whether it is the best on record for its family.
+    #[serde(default)]
+    pub best: bool,
 }
 
 /// `GET /v1/epochs`.
@@ -207,4 +262,94 @@ pub struct EpochView {
 pub struct Health {
     /// `ok`, or what is not.
     pub status: String,
+}
+
+/// `GET /internal/v1/held`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldList {
+    /// The open holds, oldest first.
+    pub held: Vec<HoldView>,
+}
+
+/// One hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Its number.
+    pub hold: u64,
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// The name it was sent with.
+    pub name: Option<String>,
+    /// What the manifest claims.
+    pub kind: Option<SubmissionKind>,
+    /// Where the submission stands now.
+    pub status: SubmissionStatus,
+    /// The rule that held it.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, Unix milliseconds.
+    pub since: u64,
+    /// When it ends by itself, Unix milliseconds; absent where it waits for what is missing.
+    pub expires: Option<u64>,
+    /// What it ends in then.
+    pub expiry: Option<Ending>,
+    /// How it ended.
+    pub answer: Option<HoldAnswer>,
+}
+
+/// How a hold ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldAnswer {
+    /// In what.
+    pub answer: Ending,
+    /// The family that the submission was attached to.
+    pub family: Option<FamilyId>,
+    /// Who answered; absent where nobody did.
+    pub operator: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// When, Unix milliseconds.
+    pub at: u64,
+}
+
+/// `GET /internal/v1/held/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldDetail {
+    /// Every hold of the submission, oldest first.
+    pub holds: Vec<HoldView>,
+    /// What it resembles; absent where nothing is alike, or nobody could look yet.
+    pub report: Option<DuplicateReport>,
+    /// What reviewers found.
+    pub findings: Vec<FindingView>,
+}
+
+/// What a reviewer found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// Who.
+    pub reviewer: String,
+    /// What.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// The body of `POST /internal/v1/held/{id}/resolve`, answered by the [`HoldView`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    /// `allow`, `attach` or `reject`.
+    pub answer: Ending,
+    /// The family, for `attach`.
+    #[serde(default)]
+    pub family: Option<FamilyId>,
+    /// The hold that is meant; whichever is open when absent.
+    #[serde(default)]
+    pub hold: Option<u64>,
+    /// Who says so.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
 }

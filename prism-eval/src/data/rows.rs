@@ -1,9 +1,8 @@
 //! Dealing rows: the same for every run of a cohort, drawn from its seed.
 use super::{
     alphabet::Alphabet,
-    corpus::{Corpus, Document},
+    corpus::{Corpus, CorpusError},
     split::Split,
-    tokenizer::Bytes,
 };
 use crate::player::Rows;
 use prism_core::{Error, Fault, Kind, TrainTask, seed::Draws};
@@ -30,8 +29,15 @@ pub enum DealerError {
         here: String,
     },
     /// The task names another tokenizer or vocabulary.
-    #[error("task names a tokenizer other than bytes with {} ids", Bytes::VOCABULARY)]
-    Tokenizer,
+    #[error("task names the tokenizer {named}, the dataset is in {vocabulary} tokens of {here}")]
+    Tokenizer {
+        /// The task's, shortened.
+        named: String,
+        /// Ours, shortened.
+        here: String,
+        /// Our number of ids.
+        vocabulary: u32,
+    },
     /// No document is long enough.
     #[error("no document of the {split:?} split has the {tokens} tokens of a row")]
     Short {
@@ -53,12 +59,16 @@ pub enum DealerError {
     /// The corpus is too small to keep a document back.
     #[error("no training document is left for decoys")]
     Decoys,
+    /// A document can't be read any more, or is not what it was.
+    #[error(transparent)]
+    Text(#[from] CorpusError),
 }
 
 impl From<DealerError> for Error {
     fn from(error: DealerError) -> Self {
         let kind = match error {
-            DealerError::Dataset { .. } | DealerError::Tokenizer => Kind::NotFound,
+            DealerError::Text(error) => return error.into(),
+            DealerError::Dataset { .. } | DealerError::Tokenizer { .. } => Kind::NotFound,
             DealerError::Short { .. } | DealerError::HeldOut { .. } | DealerError::Decoys => Kind::Invalid,
         };
         Self::new(kind, Fault::Validator, "rows of the task cannot be dealt").because(error)
@@ -93,30 +103,43 @@ struct Text {
     tokens: usize,
 }
 
+/// Where a row begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    document: usize,
+    token: usize,
+}
+
 impl Text {
     /// Indices of the documents that have a row.
     fn eligible(&self, split: Split) -> Result<Vec<usize>, DealerError> {
-        let fits = |document: &Document| document.split == split && document.text.len() >= self.tokens;
-        let indices = self.corpus.documents().iter().enumerate().filter(|(_, document)| fits(document));
-        let eligible: Vec<usize> = indices.map(|(index, _)| index).collect();
+        let entries = self.corpus.entries().iter().enumerate();
+        let fits = entries.filter(|(_, entry)| entry.split == split && entry.tokens as usize >= self.tokens);
+        let eligible: Vec<usize> = fits.map(|(index, _)| index).collect();
         if eligible.is_empty() { Err(DealerError::Short { split, tokens: self.tokens }) } else { Ok(eligible) }
     }
 
-    /// A row of a document, at a uniform offset.
-    fn row(&self, document: usize, draws: &mut Draws) -> Vec<u8> {
-        let text = self.corpus.documents().get(document).map_or(&[][..], |document| document.text.as_bytes());
-        let offsets = text.len().saturating_sub(self.tokens) as u64 + 1;
-        let offset = usize::try_from(draws.below(offsets)).unwrap_or_default();
-        text.iter().skip(offset).take(self.tokens).map(|byte| self.alphabet.token(*byte)).collect()
+    /// A row of a document, at a uniform offset: where a token begins.
+    fn place(&self, document: usize, draws: &mut Draws) -> Place {
+        let tokens = self.corpus.entries().get(document).map_or(0, |entry| entry.tokens as usize);
+        let offsets = tokens.saturating_sub(self.tokens) as u64 + 1;
+        Place { document, token: usize::try_from(draws.below(offsets)).unwrap_or_default() }
     }
 
+    /// Reads rows. The bytes of a row are those of the tokens that are predicted; its first is given.
     #[allow(clippy::cast_possible_truncation)] // A row has at most `u32::MAX` predicted positions, and one more token.
-    fn deal<'a>(&self, rows: impl ExactSizeIterator<Item = &'a Vec<u8>>) -> Deal {
-        let count = rows.len() as u32;
-        let ids = rows.flatten().map(|token| u32::from(*token)).collect();
-        let rows = Rows { tokens: ids, rows: count, columns: self.tokens as u32 };
-        // A token is a byte, and the first of a row is given.
-        Deal { rows, bytes: vec![self.tokens as u32 - 1; count as usize] }
+    fn deal(&self, places: impl ExactSizeIterator<Item = Place>) -> Result<Deal, DealerError> {
+        let rows = places.len() as u32;
+        let (mut tokens, mut bytes) = (Vec::new(), Vec::new());
+        for Place { document, token } in places {
+            let document = self.corpus.tokens(document)?;
+            let row = document.get(token..token.saturating_add(self.tokens)).unwrap_or_default();
+            let tokenizer = self.corpus.tokenizer();
+            // A document has fewer than `u32::MAX` bytes.
+            bytes.push(row.iter().skip(1).map(|id| tokenizer.piece_len(*id)).sum::<usize>() as u32);
+            tokens.extend(row.iter().map(|id| self.alphabet.token(*id)));
+        }
+        Ok(Deal { rows: Rows { tokens, rows, columns: self.tokens as u32 }, bytes })
     }
 }
 
@@ -141,14 +164,14 @@ impl Passes {
         self.documents.iter().copied().filter(|document| !self.shown.contains(document)).collect()
     }
 
-    fn row(&mut self, text: &Text) -> Vec<u8> {
+    fn row(&mut self, text: &Text) -> Place {
         let document = self.pass.pop().unwrap_or_else(|| {
             self.pass.clone_from(&self.documents);
             self.draws.shuffle(&mut self.pass);
             self.pass.pop().unwrap_or_default()
         });
         self.shown.insert(document);
-        text.row(document, &mut self.draws)
+        text.place(document, &mut self.draws)
     }
 }
 
@@ -164,7 +187,7 @@ struct Training {
 }
 
 impl Training {
-    fn row(&mut self, text: &Text) -> Vec<u8> {
+    fn row(&mut self, text: &Text) -> Place {
         let place = self.dealt;
         self.dealt += 1;
         while self.measured.front().is_some_and(|range| range.end <= place) {
@@ -172,7 +195,7 @@ impl Training {
         }
         let measured = self.measured.front().is_some_and(|range| range.contains(&place));
         match if measured { self.once.pop() } else { None } {
-            Some(document) => text.row(document, &mut self.passes.draws),
+            Some(document) => text.place(document, &mut self.passes.draws),
             None => self.passes.row(text),
         }
     }
@@ -188,7 +211,7 @@ impl Training {
 pub struct Dealer {
     text: Text,
     training: Training,
-    ahead: VecDeque<Vec<u8>>,
+    ahead: VecDeque<Place>,
     held_out: Passes,
     decoys: Vec<usize>,
 }
@@ -205,11 +228,14 @@ impl Dealer {
             let (named, here) = (task.data.dataset.short(), corpus.fingerprint().short());
             return Err(DealerError::Dataset { named, here });
         }
-        if task.data.tokenizer != Bytes::fingerprint() || task.data.vocabulary != Bytes::VOCABULARY {
-            return Err(DealerError::Tokenizer);
+        let tokenizer = corpus.tokenizer();
+        let (here, vocabulary) = (tokenizer.fingerprint(), tokenizer.vocabulary());
+        if task.data.tokenizer != here || task.data.vocabulary != vocabulary {
+            let (named, here) = (task.data.tokenizer.short(), here.short());
+            return Err(DealerError::Tokenizer { named, here, vocabulary });
         }
         let tokens = task.budget.sequence as usize + 1;
-        let text = Text { corpus: Arc::clone(corpus), alphabet: Alphabet::of(&task.cohort), tokens };
+        let text = Text { corpus: Arc::clone(corpus), alphabet: Alphabet::of(&task.cohort, tokenizer), tokens };
         let (mut documents, held_out) = (text.eligible(Split::Train)?, text.eligible(Split::Validation)?);
         let rows = task.measuring.held_out_rows;
         if rows as usize > held_out.len() {
@@ -252,7 +278,9 @@ impl Dealer {
         while self.training.dealt < task.budget.steps.saturating_mul(batch) {
             self.training.row(&self.text);
         }
-        self.held_out(task.measuring.held_out_rows);
+        for _ in 0..task.measuring.held_out_rows {
+            self.held_out.row(&self.text);
+        }
 
         let draws = |purpose| task.cohort.stream(purpose).stream(&format!("attempt {attempt}")).draws();
         let passes = self.training.passes;
@@ -290,45 +318,59 @@ impl Dealer {
         !self.training.once.is_empty()
     }
 
-    /// What stands for which byte in every row of this dealer.
+    /// What stands for what in every row of this dealer.
     #[must_use]
     pub fn alphabet(&self) -> &Alphabet {
         &self.text.alphabet
     }
 
+    /// The dataset that rows are dealt from.
+    #[must_use]
+    pub fn corpus(&self) -> &Corpus {
+        &self.text.corpus
+    }
+
     /// The next rows to train on.
-    pub fn training(&mut self, rows: u32) -> Deal {
+    ///
+    /// # Errors
+    /// [`DealerError::Text`], as all that reads rows.
+    pub fn training(&mut self, rows: u32) -> Result<Deal, DealerError> {
         let count = rows as usize;
         self.look_ahead(count);
-        let rows: Vec<_> = self.ahead.drain(..count).collect();
-        self.text.deal(rows.iter())
+        self.text.deal(self.ahead.drain(..count))
     }
 
     /// The rows that [`Dealer::training`] will deal next, without dealing them.
-    pub fn upcoming(&mut self, rows: u32) -> Deal {
+    ///
+    /// # Errors
+    /// [`DealerError::Text`].
+    pub fn upcoming(&mut self, rows: u32) -> Result<Deal, DealerError> {
         self.look_ahead(rows as usize);
-        self.text.deal(self.ahead.iter().take(rows as usize))
+        self.text.deal(self.ahead.iter().take(rows as usize).copied())
     }
 
     /// The next held-out rows.
-    pub fn held_out(&mut self, rows: u32) -> Deal {
-        let rows: Vec<_> = (0..rows).map(|_| self.held_out.row(&self.text)).collect();
-        self.text.deal(rows.iter())
+    ///
+    /// # Errors
+    /// [`DealerError::Text`].
+    pub fn held_out(&mut self, rows: u32) -> Result<Deal, DealerError> {
+        let places: Vec<Place> = (0..rows).map(|_| self.held_out.row(&self.text)).collect();
+        self.text.deal(places.into_iter())
     }
 
     /// Rows of documents that this cohort never deals, by draws of the caller's own: each of another document as long
     /// as there are enough.
     ///
     /// # Errors
-    /// When no document was kept back.
+    /// When no document was kept back, and [`DealerError::Text`].
     pub fn decoys(&self, rows: u32, draws: &mut Draws) -> Result<Rows, DealerError> {
         if self.decoys.is_empty() {
             return Err(DealerError::Decoys);
         }
         let mut passes = Passes::new(self.decoys.clone(), draws.clone());
-        let rows: Vec<_> = (0..rows).map(|_| passes.row(&self.text)).collect();
+        let places: Vec<Place> = (0..rows).map(|_| passes.row(&self.text)).collect();
         *draws = passes.draws;
-        Ok(self.text.deal(rows.iter()).rows)
+        Ok(self.text.deal(places.into_iter())?.rows)
     }
 
     fn look_ahead(&mut self, rows: usize) {
@@ -349,237 +391,4 @@ fn spans(task: &TrainTask, points: &[u64]) -> VecDeque<Range<u64>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        data::{Limits, fixture::stand_in},
-        measure::tasks::task,
-    };
-    use prism_core::Seed;
-    use std::collections::BTreeSet;
-
-    /// The text of each row, as it stands in its document.
-    fn words(dealer: &Dealer, rows: &Rows) -> Vec<String> {
-        let character = |token: &u32| char::from(dealer.alphabet().byte(*token).unwrap());
-        rows.tokens.chunks(rows.columns as usize).map(|row| row.iter().map(character).collect()).collect()
-    }
-
-    fn small_corpus(lines: &str) -> Arc<Corpus> {
-        Arc::new(Corpus::read(lines.as_bytes(), Limits::default()).unwrap())
-    }
-
-    fn text(corpus: &Arc<Corpus>, tokens: usize) -> Text {
-        Text { corpus: Arc::clone(corpus), alphabet: Alphabet::of(&Seed::of("test", &[])), tokens }
-    }
-
-    #[test]
-    fn one_pass_visits_every_long_document_once_and_the_next_in_another_order() {
-        let letters = "ABCDEFGHIJKLMNOPQRSTUVWXYabcdefghijklmno".chars();
-        let line = |letter: char| format!("{{\"id\":\"{letter}\",\"text\":\"{}\"}}\n", letter.to_string().repeat(9));
-        let lines: String = letters.map(line).collect();
-        let short = "{\"id\":\"short\",\"text\":\"zzzz\"}\n";
-        let corpus = small_corpus(&format!("{short}{lines}"));
-        let text = text(&corpus, 5);
-        let documents = text.eligible(Split::Train).unwrap();
-        let long = corpus.of(Split::Train).filter(|d| d.text.len() == 9).count();
-        assert_eq!(documents.len(), long);
-        let mut passes = Passes::new(documents, Seed::of("test", &[]).draws());
-        let mut pass = || (0..long).map(|_| passes.row(&text)).collect::<Vec<_>>();
-        let (first, second) = (pass(), pass());
-        assert_eq!(first.iter().collect::<BTreeSet<_>>().len(), long);
-        assert_ne!(first, second);
-        assert!(first.iter().all(|row| row.len() == 5 && !row.contains(&text.alphabet.token(b'z'))));
-    }
-
-    #[test]
-    fn every_offset_of_a_document_is_dealt() {
-        let text = text(&small_corpus("{\"id\":\"a\",\"text\":\"0123456789\"}"), 4);
-        let mut draws = Seed::of("test", &[]).draws();
-        let starts: BTreeSet<u8> = (0..200).map(|_| text.row(0, &mut draws)[0]).collect();
-        assert_eq!(starts, (b'0'..=b'6').map(|byte| text.alphabet.token(byte)).collect());
-    }
-
-    #[test]
-    fn looking_ahead_changes_nothing_that_is_dealt() {
-        let corpus = stand_in().unwrap();
-        let task = task(&corpus);
-        let (mut plain, mut peeking) = (Dealer::new(&corpus, &task).unwrap(), Dealer::new(&corpus, &task).unwrap());
-        let ahead = peeking.upcoming(7);
-        assert_eq!(ahead, peeking.upcoming(7));
-        let mut dealt = peeking.training(3).rows.tokens;
-        dealt.extend(peeking.training(4).rows.tokens);
-        assert_eq!(dealt, ahead.rows.tokens);
-        assert_eq!(dealt, plain.training(7).rows.tokens);
-        assert_eq!(peeking.training(2), plain.training(2));
-    }
-
-    #[test]
-    fn held_out_rows_are_of_the_validation_split_and_do_not_depend_on_training() {
-        let corpus = stand_in().unwrap();
-        let task = task(&corpus);
-        let (mut a, mut b) = (Dealer::new(&corpus, &task).unwrap(), Dealer::new(&corpus, &task).unwrap());
-        a.training(50);
-        let rows = a.held_out(20);
-        assert_eq!(rows, b.held_out(20));
-        let within = |row: &String| corpus.of(Split::Validation).any(|document| document.text.contains(row));
-        assert!(words(&a, &rows.rows).iter().all(within));
-        assert_eq!(rows.bytes, vec![task.budget.sequence; 20]);
-    }
-
-    /// Which documents the rows are of; a row of a few dozen bytes is in one document alone.
-    fn documents(dealer: &Dealer, corpus: &Corpus, rows: &Rows) -> BTreeSet<String> {
-        let of =
-            |row: String| corpus.documents().iter().find(|document| document.text.contains(&row)).unwrap().id.clone();
-        words(dealer, rows).into_iter().map(of).collect()
-    }
-
-    #[test]
-    fn measured_documents_come_once_and_decoys_never() {
-        let corpus = stand_in().unwrap();
-        let task = task(&corpus);
-        let mut dealer = Dealer::new(&corpus, &task).unwrap();
-        assert!(dealer.measures_unseen());
-        let decoys = dealer.decoys(39, &mut Seed::of("test", &[b"decoys"]).draws()).unwrap();
-        let decoys = documents(&dealer, &corpus, &decoys);
-        assert_eq!(decoys.len(), 39);
-        let (mut before, mut measured) = (BTreeSet::new(), BTreeSet::new());
-        for step in 0..12u64 {
-            if task.measuring.points.contains(&step) {
-                let rows = dealer.upcoming(task.measuring.rows).rows;
-                let here = documents(&dealer, &corpus, &rows);
-                assert_eq!(here.len(), 6);
-                assert!(here.is_disjoint(&before) && here.is_disjoint(&measured), "before step {step}");
-                measured.extend(here);
-            }
-            let rows = dealer.training(task.budget.batch).rows;
-            before.extend(documents(&dealer, &corpus, &rows));
-        }
-        // Long after the last point, in later passes, they do not come again.
-        let rows = dealer.training(1500).rows;
-        let later = documents(&dealer, &corpus, &rows);
-        assert!(later.is_disjoint(&measured) && later.is_disjoint(&decoys) && before.is_disjoint(&decoys));
-        assert!(later.len() > 1000);
-    }
-
-    #[test]
-    fn a_corpus_too_small_to_set_documents_apart_is_dealt_all_the_same() {
-        let corpus = stand_in().unwrap();
-        let mut task = task(&corpus);
-        task.measuring.rows = 400;
-        let mut dealer = Dealer::new(&corpus, &task).unwrap();
-        assert!(!dealer.measures_unseen());
-        assert_eq!(dealer.upcoming(400).rows.rows, 400);
-    }
-
-    #[test]
-    fn more_held_out_rows_than_documents_are_refused_and_so_is_a_corpus_without_a_decoy() {
-        let corpus = stand_in().unwrap();
-        let mut greedy = task(&corpus);
-        greedy.measuring.held_out_rows = 41;
-        let error = Dealer::new(&corpus, &greedy).unwrap_err();
-        assert_eq!(error, DealerError::HeldOut { rows: 41, tokens: 33, documents: 40 });
-        assert_eq!(Error::from(error).fault(), Fault::Validator);
-        let text = "x".repeat(40);
-        let corpus =
-            small_corpus(&format!("{{\"id\":\"a\",\"text\":\"{text}\"}}\n{{\"id\":\"b\",\"text\":\"{text}\"}}"));
-        let mut lone = task(&corpus);
-        lone.measuring.held_out_rows = 1;
-        let dealer = Dealer::new(&corpus, &lone).unwrap();
-        assert_eq!(dealer.decoys(1, &mut lone.seed.draws()), Err(DealerError::Decoys));
-    }
-
-    #[test]
-    fn rows_follow_the_cohort_and_not_the_runs_seed() {
-        let corpus = stand_in().unwrap();
-        let base = task(&corpus);
-        let dealt = |task: &TrainTask| Dealer::new(&corpus, task).unwrap().training(4);
-        let mut other = base.clone();
-        other.seed = Seed::of("test", &[b"another run"]);
-        assert_eq!(dealt(&base), dealt(&other));
-        other.cohort = Seed::of("test", &[b"another cohort"]);
-        assert_ne!(dealt(&base), dealt(&other));
-    }
-
-    #[test]
-    fn rows_after_a_resume_are_the_attempts_own_and_nobody_saw_them_before() {
-        let corpus = stand_in().unwrap();
-        let task = task(&corpus);
-        let rows = |dealer: &mut Dealer, steps: u64| -> Vec<Vec<u32>> {
-            let mut dealt = Vec::new();
-            for step in steps..12 {
-                if task.measuring.points.iter().any(|point| *point == step && step > steps) {
-                    dealt.push(dealer.upcoming(task.measuring.rows).rows);
-                }
-                dealt.push(dealer.training(task.budget.batch).rows);
-            }
-            dealt.push(dealer.held_out(task.measuring.held_out_rows).rows);
-            dealt.iter().flat_map(|rows| rows.tokens.chunks(33).map(<[u32]>::to_vec)).collect()
-        };
-        let resume = |attempt, step| Resume { attempt, step };
-        // The third attempt went on from where the second did, the fourth from further on.
-        let chains: [&[Resume]; 4] =
-            [&[], &[resume(2, 5)], &[resume(2, 5), resume(3, 5)], &[resume(2, 5), resume(3, 5), resume(4, 10)]];
-        let mut seen: BTreeSet<Vec<u32>> = BTreeSet::new();
-        let mut documents_seen = BTreeSet::new();
-        for chain in chains {
-            let mut dealer = Dealer::resumed(&corpus, &task, chain).unwrap();
-            let start = chain.last().map_or(0, |resume| resume.step);
-            let own: BTreeSet<Vec<u32>> = rows(&mut dealer, start).into_iter().collect();
-            assert!(own.is_disjoint(&seen), "{chain:?}");
-            let tokens: Vec<u32> = own.iter().flatten().copied().collect();
-            let all = Rows { rows: own.len() as u32, columns: 33, tokens };
-            let here = documents(&dealer, &corpus, &all);
-            assert!(here.is_disjoint(&documents_seen), "{chain:?}");
-            let again = Dealer::resumed(&corpus, &task, chain).unwrap();
-            assert_eq!(rows(&mut { again }, start).into_iter().collect::<BTreeSet<_>>(), own, "drawn anew alike");
-            seen.extend(own);
-            documents_seen.extend(here);
-        }
-        assert_eq!(
-            Dealer::resumed(&corpus, &task, &[]).unwrap().training(4),
-            Dealer::new(&corpus, &task).unwrap().training(4)
-        );
-    }
-
-    #[test]
-    fn a_corpus_without_unseen_documents_goes_on_with_other_offsets() {
-        let corpus = stand_in().unwrap();
-        let mut task = task(&corpus);
-        task.budget.steps = 1000;
-        task.measuring.points = vec![0, 500, 900];
-        let mut first = Dealer::new(&corpus, &task).unwrap();
-        let mut measured = Vec::new();
-        for step in 0..1000 {
-            if task.measuring.points.contains(&step) {
-                measured.push(first.upcoming(6).rows);
-            }
-            first.training(4);
-        }
-        let resume = Resume { attempt: 2, step: 500 };
-        let mut dealer = Dealer::resumed(&corpus, &task, &[resume]).unwrap();
-        let mut trained = BTreeSet::new();
-        for _ in 500..900 {
-            let rows = dealer.training(4).rows;
-            trained.extend(documents(&dealer, &corpus, &rows));
-        }
-        let here = dealer.upcoming(6).rows;
-        assert_ne!(here, measured[2]);
-        assert_eq!(documents(&dealer, &corpus, &here), documents(&dealer, &corpus, &measured[2]));
-        assert!(trained.len() > 1000 && trained.is_disjoint(&documents(&dealer, &corpus, &here)));
-    }
-
-    #[test]
-    fn a_task_over_other_data_is_refused() {
-        let corpus = stand_in().unwrap();
-        let mut foreign = task(&corpus);
-        foreign.data.dataset = Bytes::fingerprint();
-        assert!(matches!(Dealer::new(&corpus, &foreign), Err(DealerError::Dataset { .. })));
-        let mut foreign = task(&corpus);
-        foreign.data.vocabulary = 50_000;
-        assert_eq!(Dealer::new(&corpus, &foreign).unwrap_err(), DealerError::Tokenizer);
-        let mut long = task(&corpus);
-        long.budget.sequence = 100_000;
-        let error = Dealer::new(&corpus, &long).unwrap_err();
-        assert_eq!(error, DealerError::Short { split: Split::Train, tokens: 100_001 });
-    }
-}
+mod tests;

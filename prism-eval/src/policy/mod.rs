@@ -6,7 +6,7 @@ mod plan;
 mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{DiagnosticThresholds, PrequentialNumbers, RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
 
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
-/// thresholds only score anew, new reward numbers only pay anew.
+/// thresholds only score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -29,6 +29,8 @@ pub struct PrismPolicy {
     pub diagnostics: DiagnosticThresholds,
     /// How bits are ranked where that is the scorer.
     pub prequential: PrequentialNumbers,
+    /// What a copy is.
+    pub duplicate: DuplicateNumbers,
 }
 
 impl PrismPolicy {
@@ -50,7 +52,9 @@ impl PrismPolicy {
     pub fn smoke() -> Self {
         let policy = Self::of_mode(RunMode::LocalCpuSmoke);
         let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
-        Self { score, ..policy }
+        // Nobody is there to look at what would be held.
+        let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
+        Self { score, duplicate, ..policy }
     }
 
     /// Checks every number against its range.
@@ -62,10 +66,11 @@ impl PrismPolicy {
         self.score.check()?;
         self.reward.check()?;
         self.diagnostics.check()?;
-        self.prequential.check()
+        self.prequential.check()?;
+        self.duplicate.check()
     }
 
-    /// The numbers of scoring, rewards and diagnostics by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards, diagnostics and duplicates by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
@@ -73,6 +78,7 @@ impl PrismPolicy {
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
         numbers.extend(self.prequential.numbers());
+        numbers.extend(self.duplicate.numbers());
         numbers
     }
 
@@ -142,5 +148,6 @@ mod tests {
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
         assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
+        assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
     }
 }

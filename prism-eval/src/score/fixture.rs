@@ -134,6 +134,7 @@ fn at(graph: &str, role: RunRole, bits: f64) -> Evidence {
             .map(|name| (name.to_owned(), series.clone()))
             .into(),
         counters: [("parameters".to_owned(), 1000), ("flops_per_token".to_owned(), 6000)].into(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "scripted".into(),
         device: "none".into(),

@@ -50,5 +50,6 @@ pub use prequential::PrequentialScorer;
 pub use prism::PrismScorer;
 pub use reference::{RunsError, recipe_run, runs_of, tuned_reference};
 pub use selection::ScorerChoice;
+pub(crate) use shares::not_measured;
 pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};
 pub use trial::{reaches_above_zero, trial_advantages};

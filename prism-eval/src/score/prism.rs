@@ -9,8 +9,8 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        Pair, Probes, Scaling, completeness, compute_efficiency, health, held_out, learning_and_scaling,
-        parameter_efficiency, reproducibility, robustness, scaling, stability,
+        Pair, Probes, Scaling, benchmark_sanity, completeness, compute_efficiency, health, held_out,
+        learning_and_scaling, parameter_efficiency, reproducibility, robustness, scaling, stability,
     },
     confirmation::{Confirmation, at_large_budget, confirm},
     hardest::Rival,
@@ -214,7 +214,8 @@ impl<'a> Field<'a> {
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
             let scaling = self.scaling(&tuned, numbers, &mut reasons);
-            let score = architecture(&tuned, hardest, work, &scaling, (numbers, thresholds), &mut reasons)?;
+            let rules = (numbers, thresholds);
+            let score = architecture(&tuned, hardest, work, &scaling, rules, round.policy, &mut reasons)?;
             tracks.insert(Track::Architecture, score);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
@@ -226,7 +227,8 @@ impl<'a> Field<'a> {
             let head = own.first().copied().ok_or(PairingError::Empty("by the subject"))?;
             let work = self.work(head, anchor.grid.best, numbers)?;
             let price = Price { work, curve: &hardest.work };
-            tracks.insert(Track::Training, training(&own, anchor, price, &earlier, numbers, &mut reasons)?);
+            tracks
+                .insert(Track::Training, training(&own, anchor, price, &earlier, numbers, round.policy, &mut reasons)?);
         } else {
             reasons.push("no recipe of its own: that track counts as the baseline".into());
         }
@@ -314,6 +316,7 @@ fn architecture(
     work: f64,
     scaling: &Scaling,
     (numbers, thresholds): (ScoreNumbers, &DiagnosticThresholds),
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
@@ -325,7 +328,7 @@ fn architecture(
         parameter_efficiency(&pair),
         health(&pair, thresholds, &mut notes),
         robustness(&tuned.grid, &hardest.grid, &scaling.stability, pair.is_ahead(), &numbers),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
     ];
     reasons.extend(notes.into_iter().map(|note| format!("architecture: {note}")));
     if scaling.growth.is_empty() {
@@ -341,6 +344,7 @@ fn training(
     price: Price<'_>,
     earlier: &[Vec<&Evidence>],
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let anchored = Pair::of(own.to_vec(), anchor.runs.clone(), numbers)?.at_equal_work(price.curve, price.work)?;
@@ -360,7 +364,7 @@ fn training(
     let reads = [
         held_out(&pair),
         stability(&pair),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
         compute_efficiency(&pair),
         reproducibility(&pair),
         Err("the recipe ran on one family alone".into()),

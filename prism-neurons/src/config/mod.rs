@@ -22,6 +22,8 @@ pub struct ValidatorConfig {
     pub key: KeyConfig,
     /// Where submissions come in.
     pub http: HttpConfig,
+    /// Where the operator is answered.
+    pub internal: InternalConfig,
     /// Where state is kept.
     pub data: DataConfig,
     /// When cohorts close and what seeds them.
@@ -96,6 +98,16 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self { listen: SocketAddr::from(([127, 0, 0, 1], 8091)), quota: 8 }
     }
+}
+
+/// Where the operator is answered: held submissions, and what to do about them. Off without an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternalConfig {
+    /// The address to listen on; port 0 takes any free one. Not one that miners reach.
+    pub listen: Option<SocketAddr>,
+    /// A file that holds the token which every request must bring, at least 16 characters.
+    pub token_file: Option<PathBuf>,
 }
 
 /// Where state is kept.

@@ -9,9 +9,12 @@
 //! | [`submissions`] | `submissions`, `findings`, `cursors` |
 //! | [`intake`] | `intake`, and with [`nonces`] `nonces` |
 //! | [`families`] | `families` |
+//! | [`duplicates`] | `fingerprints`, `fingerprint_keys`, `duplicate_reports` |
+//! | [`holds`] | `holds` |
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
 //! | [`scores`] | `score_cards`, `showings` |
+//! | [`manifests`] | `manifests` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
 //! | [`boards`] | read only: what may be published |
@@ -22,9 +25,14 @@ pub mod cohorts;
 mod column;
 #[cfg(test)]
 mod conformance;
+pub mod duplicates;
 mod error;
 pub mod families;
+#[cfg(test)]
+mod hold_tests;
+pub mod holds;
 pub mod intake;
+pub mod manifests;
 mod migrate;
 pub mod nonces;
 pub mod payments;
@@ -94,6 +102,30 @@ impl Store {
         migrate::migrate(&mut db)?;
         let readers = Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) };
         Self::over(db, Some(Arc::new(readers)), Some(lock))
+    }
+
+    /// Opens a store for one of an operator's commands, whether or not a validator has it open. What such a command writes
+    /// is one transaction that the validator's own see whole or not at all.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; `Newer` and `Older` where a running validator is another program than this one;
+    /// those of [`Store::open`].
+    pub fn beside(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !path.is_file() {
+            return Err(StoreError::NotFound { what: "database", id: path.display().to_string() });
+        }
+        match Self::open(path) {
+            Err(StoreError::InUse(_)) => {}
+            opened => return opened,
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        prepare(&db)?;
+        db.execute_batch("PRAGMA synchronous = FULL;")?;
+        migrate::check(&db)?;
+        let readers = Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) };
+        Self::over(db, Some(Arc::new(readers)), None)
     }
 
     /// A store that is gone when its last clone is: for tests, examples and one-shot commands.

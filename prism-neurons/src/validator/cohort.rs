@@ -10,11 +10,13 @@ use crate::store::{
 };
 use prism_core::{
     Block, Finite, Hotkey, Kind, Result, Seed, SubmissionId,
-    evidence::Estimate,
+    standings::awaits_confirmation,
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
-use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
-use std::collections::BTreeSet;
+use prism_eval::{
+    policy::{DuplicateNumbers, PrismPolicy, RewardNumbers, ScoreNumbers},
+    reward::title_holders,
+};
 
 /// When a cohort closes and what seeds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -145,10 +147,11 @@ impl Validator {
     }
 
     /// The newest valid policy; refused rows are named in the log.
-    async fn policy_in_force(&self) -> Result<Policy> {
+    pub(super) async fn policy_in_force(&self) -> Result<Policy> {
         let check = |numbers: &_| {
             ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
-            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())
+            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())?;
+            DuplicateNumbers::from_numbers(numbers).and_then(|copies| copies.check()).map_err(|e| e.to_string())
         };
         let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
         for (version, defect) in &reading.refused {
@@ -161,13 +164,8 @@ impl Validator {
     async fn unconfirmed(&self, margin: Finite, z: Finite) -> Result<Vec<SubmissionId>> {
         let cohorts = self.0.store.cohorts(64).await?;
         let Some(last) = cohorts.into_iter().find(|cohort| cohort.settled_at.is_some()) else { return Ok(Vec::new()) };
-        let ahead = |advantage: &Estimate| {
-            let mean = advantage.mean.get();
-            mean > margin.get() && mean >= z.get() * advantage.standard_error.get()
-        };
         let cards = self.0.store.cards(last.number).await?;
-        let unconfirmed = cards.into_iter().filter(|card| !card.eligible && card.total.is_some());
-        let ahead = unconfirmed.filter(|card| card.tracks.values().any(|track| ahead(&track.advantage)));
+        let ahead = cards.into_iter().filter(|card| awaits_confirmation(card, margin, z));
         Ok(ahead.map(|card| card.submission).collect())
     }
 
@@ -185,10 +183,9 @@ impl Validator {
                 material: family.material,
             });
         }
-        let (margin, z) = frontier_numbers(policy)?;
-        let frontier = self.0.store.standings().await?.frontier(margin, z);
-        let mut again: BTreeSet<_> = frontier.iter().map(|increment| increment.showing.submission).collect();
-        again.extend(self.unconfirmed(margin, z).await?);
+        let reward = RewardNumbers::from_numbers(&policy.numbers)?;
+        let mut again = title_holders(&self.0.store.standings().await?, &reward);
+        again.extend(self.unconfirmed(reward.margin, reward.z).await?);
         for submission in again {
             if let Some(entrant) = self.0.store.last_entry(submission).await? {
                 others.push(Entrant { role: EntrantRole::Incumbent, ..entrant });

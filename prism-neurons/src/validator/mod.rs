@@ -5,10 +5,12 @@
 //! |---|---|
 //! | sources to submissions | `take_in` |
 //! | submissions to what is measured | `examine` |
+//! | what is held, and for how long | `holds` |
 //! | cohorts open, close and get their seed | `cohort` |
 //! | the plan of runs | `evaluate` |
 //! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
+//! | settled cohorts to run manifests | `manifests` |
 //! | standings to weights on the chain | `pay` |
 //!
 //! [`Validator::listen`] is the door that submissions come in by.
@@ -18,8 +20,12 @@ mod carry_out;
 mod cohort;
 mod evaluate;
 mod examine;
+#[cfg(test)]
+mod hold_tests;
+mod holds;
 mod listen;
 mod lots;
+mod manifests;
 mod material;
 mod pay;
 #[cfg(test)]
@@ -43,7 +49,7 @@ use prism_core::{
     Artifacts, Cancel, ChainView, Clock, Error, Fault, Kind, MechanismId, Netuid, Observer, Result, Retry, Reviewer,
     RewardPolicy, Scorer, SubmissionSource, Trainer, WeightSetter, plan::DataRef,
 };
-use prism_eval::policy::PrismPolicy;
+use prism_eval::{policy::PrismPolicy, run_manifest::DatasetRecord};
 use std::{sync::Arc, time::Duration};
 
 /// The pause between two looks at the sources and the chain when there was nothing to do.
@@ -73,6 +79,7 @@ struct Parts {
     observer: Arc<dyn Observer>,
     policy: PrismPolicy,
     data: DataRef,
+    dataset: DatasetRecord,
     baselines: Vec<Baseline>,
     cohorts: CohortRule,
     workers: usize,
@@ -116,7 +123,7 @@ impl Validator {
             self.pay_step().await?;
             self.pause(cancel).await?;
         }
-        while self.take_in_step().await? || self.examine_step(cancel).await? {
+        while self.take_in_step().await? || self.expire_step().await? || self.examine_step(cancel).await? {
             self.go_on(cancel)?;
         }
         // Nothing to measure, or a restart that finds its cohort on the way.
@@ -128,6 +135,7 @@ impl Validator {
                 self.pause(cancel).await?;
             }
         }
+        self.compare_losses().await?;
         // One vector: where epochs are short, the next one is due by the time that this has landed.
         let head = self.0.chain.head().await?;
         let epoch = self.0.chain.epoch_at(self.0.netuid, head.finalized).await?;
@@ -150,18 +158,21 @@ impl Validator {
         self.store().recover_runs().await?;
         self.publish_baselines().await?;
         self.ensure_open_cohort().await?;
+        self.write_manifests().await;
         if self.takes_python() {
             let released = self.0.store.release(examine::NO_SANDBOX, self.0.clock.now()).await?;
             if released > 0 {
                 tracing::info!(released, "bundles of Python go on: there is a sandbox now");
             }
         }
-        Ok(())
+        // A kill between the settlement and this leaves it to the next start.
+        self.compare_losses().await
     }
 
     /// One pass over everything but paying. Whether anything moved.
     async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
         let mut moved = self.take_in_step().await?;
+        moved |= self.expire_step().await?;
         // All of them: a cohort is seeded only when nothing in it is unexamined.
         while self.examine_step(cancel).await? {
             self.go_on(cancel)?;
@@ -170,7 +181,10 @@ impl Validator {
         moved |= self.close_step().await?;
         moved |= self.seed_step().await?;
         moved |= self.evaluate_step(cancel).await?;
-        moved |= self.settle_step().await?;
+        if self.settle_step().await? {
+            self.compare_losses().await?;
+            moved = true;
+        }
         Ok(if moved { Step::Moved } else { Step::Done })
     }
 

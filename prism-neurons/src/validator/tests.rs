@@ -69,7 +69,7 @@ impl Clock for ChainClock {
 /// All that outlives a process: the chain and the disk.
 pub(super) struct World {
     pub(super) chain: FakeChain,
-    clock: ChainClock,
+    pub(super) clock: ChainClock,
     folder: tempfile::TempDir,
     setter: RecordingSetter,
     trained: Arc<AtomicU64>,
@@ -173,7 +173,7 @@ impl World {
         store.accept(arrival).await.unwrap().unwrap().submission.id
     }
 
-    async fn submit_all(&self, store: &Store) {
+    pub(super) async fn submit_all(&self, store: &Store) {
         let full = packed("kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n", "llama");
         self.submit(store, ALICE, &full, SubmissionKind::ArchitectureOnly).await;
         let recipe = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: recipe.yaml }\n";

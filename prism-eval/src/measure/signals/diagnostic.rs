@@ -177,7 +177,7 @@ impl Limit {
 
 fn judged(per_layer: BTreeMap<String, Finite>, limit: Limit) -> Diagnostic {
     let sum: f64 = per_layer.values().map(|value| value.get()).sum();
-    let aggregate = Finite::new(sum / per_layer.len() as f64);
+    let aggregate = Finite::new((sum / per_layer.len() as f64).clamp(f64::MIN, f64::MAX));
     let warn = |of: &str, value: Finite| {
         limit.warns(value.get()).then(|| format!("{of} is {:.4}, {}", value.get(), limit.words()))
     };

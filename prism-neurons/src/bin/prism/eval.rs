@@ -1,5 +1,6 @@
 //! `prism eval`: a validator's measurement of one bundle, at home and on public text.
 mod bench;
+mod manifest;
 mod place;
 mod report;
 mod signals;
@@ -11,11 +12,13 @@ pub(crate) use report::RunSummary;
 use crate::{check, progress::Progress, validator::dataset};
 use bench::Subject;
 use clap::Args;
+use manifest::Home;
 use prism_core::{Cancel, Error, Fault, Kind, Result, SubmissionId, plan::RunMode, scorer::Round};
 use prism_eval::{
     data::fixture,
     examination::Examination,
     policy::PrismPolicy,
+    run_manifest::DatasetRecord,
     score::{ScorerChoice, recipe_run, tuned_reference},
 };
 use prism_neurons::miner::pack_folder;
@@ -50,6 +53,9 @@ pub(crate) struct Eval {
     /// Runs at the same time; one for each processor core by default.
     #[arg(long)]
     workers: Option<usize>,
+    /// Write the run manifest and the files beside it into this folder.
+    #[arg(long)]
+    manifest_dir: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
@@ -72,9 +78,13 @@ impl Eval {
         policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
         let progress = Arc::new(Progress::new(self.json));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let corpus = match config.data.dataset {
+        let (corpus, record) = match config.data.dataset {
             Some(folder) => dataset(folder).await?,
-            None => fixture::stand_in()?,
+            None => {
+                let corpus = fixture::stand_in()?;
+                let record = DatasetRecord::of(&corpus, None)?;
+                (corpus, record)
+            }
         };
         let workers = self.workers.unwrap_or(cores).max(1);
         let bench = Bench::new(policy, &self.seed, corpus, workers, Arc::clone(&progress)).await?;
@@ -102,6 +112,13 @@ impl Eval {
         let round = Round::new(prism_core::Epoch(1), &numbers, &candidates, &rivals);
         let card = scorer.score(&round)?.pop();
         let card = card.ok_or_else(|| Error::bug("scorer gave no card"))?;
+
+        if let Some(folder) = &self.manifest_dir {
+            let (examination, bench, submission) = (&examination, &bench, &submission);
+            let home =
+                Home { examination, bench, submission, dataset: &record, card: &card, runs: &own, baselines: &rivals };
+            home.write(folder)?;
+        }
 
         let counting = if submission.kind.brings_architecture() { tuned_reference(&own) } else { recipe_run(&own) };
         let rival = others.iter().filter_map(|runs| tuned_reference(runs)).next();

@@ -13,17 +13,22 @@ use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result, plan::RunMode};
 use prism_eval::{
     data::{self, Corpus},
     policy::PrismPolicy,
+    run_manifest::DatasetRecord,
     trainer::NativeTrainer,
 };
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
     guests,
+    http::Token,
     intake::{IntakeLimits, IntakeSource},
     reviewer::ModelReviewer,
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+/// The database's name in the folder of the data.
+pub(crate) const DATABASE: &str = "prism.sqlite";
 
 /// Run a validator.
 #[derive(Debug, Args)]
@@ -52,7 +57,9 @@ impl Validator {
         let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
-            return run(&config, PrismPolicy::of_mode(RunMode::LocalCpuSmoke), data::fixture::stand_in()?).await;
+            let corpus = data::fixture::stand_in()?;
+            let record = DatasetRecord::of(&corpus, None)?;
+            return run(&config, PrismPolicy::of_mode(RunMode::LocalCpuSmoke), corpus, record).await;
         }
         let mode = self.mode.unwrap_or(config.evaluation.mode);
         let Some(folder) = config.data.dataset.clone() else {
@@ -60,19 +67,35 @@ impl Validator {
                         files), or --smoke to measure the text that ships, which is no benchmark";
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
-        run(&config, PrismPolicy::of_mode(mode), dataset(folder).await?).await
+        let (corpus, record) = dataset(folder).await?;
+        run(&config, PrismPolicy::of_mode(mode), corpus, record).await
     }
 }
 
-/// A dataset, read whole and checked on a thread of its own.
-pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
+/// A dataset, read whole and checked on a thread of its own, with what run manifests say of it.
+pub(crate) async fn dataset(folder: PathBuf) -> Result<(Arc<Corpus>, DatasetRecord)> {
     let read = tokio::task::spawn_blocking(move || data::dataset::open(&folder, data::Limits::default())).await;
     let read =
         read.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "reading the dataset ended early").because(e))?;
-    Ok(Arc::new(read?.0))
+    let (corpus, manifest) = read?;
+    let record = DatasetRecord::of(&corpus, Some(&manifest))?;
+    Ok((Arc::new(corpus), record))
 }
 
-async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
+/// Where the operator is answered, and with which token; both or neither.
+fn internal(config: &ValidatorConfig) -> Result<Option<(SocketAddr, Token)>> {
+    match (config.internal.listen, &config.internal.token_file) {
+        (None, _) => Ok(None),
+        (Some(address), Some(file)) => Ok(Some((address, Token::from_file(file)?))),
+        (Some(_), None) => {
+            let text = "internal.listen is set and internal.token_file is not: nobody could be admitted";
+            Err(Error::new(Kind::Invalid, Fault::Validator, text))
+        }
+    }
+}
+
+async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>, record: DatasetRecord) -> Result<()> {
+    let internal = internal(config)?;
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
     let client = chain::connect(config).await?;
@@ -81,7 +104,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     made.map_err(|e| {
         Error::new(Kind::Unavailable, Fault::Validator, format!("folder {} can't be made", folder.display())).because(e)
     })?;
-    let store = Store::open(folder.join("prism.sqlite"))?;
+    let store = Store::open(folder.join(DATABASE))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
@@ -104,6 +127,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
         .artifacts(artifacts)
         .trainer(NativeTrainer::new(Arc::clone(&corpus)))
         .data(corpus.data_ref())
+        .dataset(record)
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
@@ -125,6 +149,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     let limits = IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() };
     let address = validator.listen(config.http.listen, hotkey, limits, &cancel).await?;
     eprintln!("validator {hotkey} on subnet {} listens on http://{address}; interrupt to stop", config.chain.netuid);
+
+    if let Some((address, token)) = internal {
+        let address = validator.listen_internal(address, token, &cancel).await?;
+        eprintln!("its operator is answered on http://{address}/internal/v1/held");
+    }
 
     let interrupted = cancel.clone();
     tokio::spawn(async move {
