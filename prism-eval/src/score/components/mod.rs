@@ -10,14 +10,17 @@ mod health;
 mod reproducibility;
 mod robustness;
 mod scaling;
+mod stability;
+mod steps;
 
 pub(super) use benchmark::benchmark_sanity;
 pub(super) use completeness::completeness;
 pub(super) use efficiency::{compute_efficiency, parameter_efficiency};
-pub(super) use health::{ARCHITECTURE_SIGNALS, TRAINING_SIGNALS, health};
+pub(super) use health::health;
 pub(super) use reproducibility::reproducibility;
 pub(super) use robustness::robustness;
 pub(super) use scaling::{Probes, Scaling, learning_and_scaling, scaling};
+pub(super) use stability::stability;
 
 use super::{
     pairing::{Measured, PairingError, paired_over_seeds},

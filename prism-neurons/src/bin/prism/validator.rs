@@ -131,6 +131,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>,
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
+        .scorer(config.evaluation.scorer.scorer())
         .workers(config.evaluation.workers as usize)
         .retry(RetryRule {
             attempts: config.evaluation.attempts,
