@@ -6,7 +6,7 @@ mod plan;
 mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
 
@@ -27,6 +27,8 @@ pub struct PrismPolicy {
     pub reward: RewardNumbers,
     /// Where diagnostics warn.
     pub diagnostics: DiagnosticThresholds,
+    /// How bits are ranked where that is the scorer.
+    pub prequential: PrequentialNumbers,
     /// What a copy is.
     pub duplicate: DuplicateNumbers,
 }
@@ -40,13 +42,7 @@ impl PrismPolicy {
             RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
             _ => ScoreNumbers::default(),
         };
-        Self {
-            plan: PlanPolicy::of_mode(mode),
-            score,
-            reward: RewardNumbers::default(),
-            diagnostics: DiagnosticThresholds::default(),
-            duplicate: DuplicateNumbers::default(),
-        }
+        Self { plan: PlanPolicy::of_mode(mode), score, ..Self::default() }
     }
 
     /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
@@ -70,6 +66,7 @@ impl PrismPolicy {
         self.score.check()?;
         self.reward.check()?;
         self.diagnostics.check()?;
+        self.prequential.check()?;
         self.duplicate.check()
     }
 
@@ -80,6 +77,7 @@ impl PrismPolicy {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.prequential.numbers());
         numbers.extend(self.duplicate.numbers());
         numbers
     }
