@@ -1,5 +1,6 @@
 //! Which devices there are, and how many of them a run is given. Nothing of it comes from a miner.
 use super::{error::PolicyError, limits::within};
+use prism_core::{TrainTask, plan::Subject};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -42,6 +43,15 @@ impl GpuPolicy {
         within("gpu_policy.gpu_proxy_eval", u64::from(self.gpu_proxy_eval), 0, u64::from(MAX_GPUS))?;
         within("gpu_policy.full_scale_eval", u64::from(self.full_scale_eval), 0, u64::from(MAX_GPUS))?;
         within("gpu_policy.lease_seconds", self.lease_seconds, 10, 3_600)
+    }
+
+    /// GPUs of a run: of Python by its mode, none of a declared architecture.
+    #[must_use]
+    pub fn of(&self, task: &TrainTask) -> u32 {
+        match task.subject {
+            Subject::Guest { .. } => self.most(),
+            _ => 0,
+        }
     }
 
     /// The most GPUs that any mode asks for.

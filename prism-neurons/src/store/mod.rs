@@ -11,13 +11,19 @@
 //! | [`families`] | `families` |
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
+//! | [`claims`] | who carries out which of the `runs`, and with `leases` `device_leases` |
 //! | [`scores`] | `score_cards`, `showings` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
+//! | [`alarms`] | `alarms` |
 //! | [`boards`] | read only: what may be published |
 //! | [`artifacts`] | none: content-addressed files beside the database |
+pub mod alarms;
 pub mod artifacts;
 pub mod boards;
+pub mod claims;
+#[cfg(test)]
+mod claims_tests;
 pub mod cohorts;
 mod column;
 #[cfg(test)]
@@ -25,6 +31,7 @@ mod conformance;
 mod error;
 pub mod families;
 pub mod intake;
+pub mod leases;
 mod migrate;
 pub mod nonces;
 pub mod payments;
@@ -66,8 +73,12 @@ struct Inner {
     writer: mpsc::Sender<Job>,
     /// `None` in memory: there is one connection only, the writer's.
     readers: Option<Arc<Readers>>,
-    /// Held as long as the store is open: one process writes.
+    /// Held as long as the store is open: nobody else has it to himself.
     _lock: Option<File>,
+    /// Under which name runs are claimed.
+    owner: String,
+    /// The runs that this process carries out.
+    live: claims::Live,
     #[cfg(test)]
     writes_left: std::sync::atomic::AtomicI64,
 }
@@ -96,6 +107,30 @@ impl Store {
         Self::over(db, Some(Arc::new(readers)), Some(lock))
     }
 
+    /// Opens a store that another process may have open: for commands beside a validator. Runs are claimed by
+    /// compare-and-set, so that beside each other two processes never carry out the same one.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none; `Newer` or `InUse` while another program has it open under another schema; `File`
+    /// and `Sqlite`.
+    pub fn beside(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !path.exists() {
+            return Err(StoreError::NotFound { what: "database", id: path.display().to_string() });
+        }
+        let mut db = Connection::open(path)?;
+        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
+        prepare(&db)?;
+        match lock(path) {
+            Ok(_alone) => migrate::migrate(&mut db)?,
+            Err(StoreError::InUse(lock)) if !migrate::is_current(&db)? => return Err(StoreError::InUse(lock)),
+            Err(StoreError::InUse(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let readers = Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) };
+        Self::over(db, Some(Arc::new(readers)), None)
+    }
+
     /// A store that is gone when its last clone is: for tests, examples and one-shot commands.
     ///
     /// # Errors
@@ -108,13 +143,27 @@ impl Store {
     }
 
     fn over(db: Connection, readers: Option<Arc<Readers>>, lock: Option<File>) -> Result<Self, StoreError> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|error| StoreError::Random(error.to_string()))?;
+        let sole = lock.is_some() || readers.is_none();
+        let owner = format!("{}{}", if sole { claims::SOLE } else { "one-" }, hex::encode(name));
         Ok(Self(Arc::new(Inner {
             writer: spawn_writer(db)?,
             readers,
             _lock: lock,
+            owner,
+            live: claims::Live::default(),
             #[cfg(test)]
             writes_left: std::sync::atomic::AtomicI64::new(i64::MAX),
         })))
+    }
+
+    fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    fn live(&self) -> claims::Live {
+        Arc::clone(&self.0.live)
     }
 
     /// Lets this many transactions happen and then no more, as if the process had been killed.

@@ -9,7 +9,7 @@ use prism_core::{
     evidence::Estimate,
     submission::{Precedence, SubmissionKind, SubmissionStatus},
 };
-use prism_eval::policy::{PrismPolicy, RewardNumbers, ScoreNumbers};
+use prism_eval::policy::RewardNumbers;
 use std::collections::BTreeSet;
 
 /// When a cohort closes and what seeds it.
@@ -119,19 +119,6 @@ impl Validator {
         Ok(true)
     }
 
-    /// The newest valid policy; refused rows are named in the log.
-    async fn policy_in_force(&self) -> Result<Policy> {
-        let check = |numbers: &_| {
-            ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
-            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())
-        };
-        let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
-        for (version, defect) in &reading.refused {
-            tracing::error!(version, defect, "policy row refused; the former one stays in force");
-        }
-        Ok(reading.policy)
-    }
-
     /// Whoever showed an advantage in the newest settled cohort that counts only once it is confirmed in the next.
     async fn unconfirmed(&self, margin: Finite, z: Finite) -> Result<Vec<SubmissionId>> {
         let cohorts = self.0.store.cohorts(64).await?;
@@ -177,9 +164,4 @@ impl Validator {
 pub(super) fn frontier_numbers(policy: &Policy) -> Result<(Finite, Finite)> {
     let reward = RewardNumbers::from_numbers(&policy.numbers)?;
     Ok((reward.margin, reward.z))
-}
-
-/// The plan's digest and the numbers in force, in one digest, for weights and boards.
-pub(super) fn policy_digest(own: &PrismPolicy, policy: &Policy) -> prism_core::Digest {
-    prism_core::Digest::of_parts("prism/policy/2", &[&own.plan.digest().0, &policy.digest().0])
 }

@@ -30,41 +30,42 @@ impl Validator {
         let shared = self.shared_by(&cohort).await?;
         let mut plans = Vec::new();
         for entrant in &entrants {
-            plans.push((entrant.submission, plan_of_runs(self.plan_policy(), &shared, &measured(entrant)?)?));
+            plans.push((entrant.submission, plan_of_runs(self.plan_policy(&cohort), &shared, &measured(entrant)?)?));
         }
         let mut planned = self.0.store.plan_runs(cohort.number, plans).await?;
-        let mut done = self.carry_out(cohort.number, cancel).await?;
+        let mut done = self.carry_out(&cohort, cancel).await?;
         loop {
-            let further = self.plan_further(cohort.number, &shared, &entrants).await?;
+            let further = self.plan_further(&cohort, &shared, &entrants).await?;
             if further == 0 {
                 return Ok(planned + done > 0);
             }
             planned += further;
-            done += self.carry_out(cohort.number, cancel).await?;
+            done += self.carry_out(&cohort, cancel).await?;
         }
     }
 
-    fn plan_policy(&self) -> &PlanPolicy {
-        &self.0.policy.plan
+    /// The plan that a cohort was seeded under: rows and configuration that came since don't change what is measured.
+    fn plan_policy<'a>(&'a self, cohort: &'a CohortRecord) -> &'a PlanPolicy {
+        &self.policy_of(cohort).plan
     }
 
     async fn shared_by(&self, cohort: &CohortRecord) -> Result<Cohort> {
         let Some(seed) = cohort.seed else {
             return Err(Error::bug(format!("cohort {} is seeded and has no seed", cohort.number)));
         };
-        Cohort::new(seed, self.0.data.clone(), self.plan_policy(), &*self.0.artifacts).await
+        Cohort::new(seed, self.0.data.clone(), self.plan_policy(cohort), &*self.0.artifacts).await
     }
 
     /// Plans what follows from the evidence so far. How many runs are new.
-    async fn plan_further(&self, cohort: u64, shared: &Cohort, entrants: &[Entrant]) -> Result<usize> {
-        let evidence = self.0.store.evidence(cohort).await?;
+    async fn plan_further(&self, cohort: &CohortRecord, shared: &Cohort, entrants: &[Entrant]) -> Result<usize> {
+        let evidence = self.0.store.evidence(cohort.number).await?;
         let mut plans = Vec::new();
         for entrant in entrants {
             let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
             let baseline = entrant.role == EntrantRole::Baseline;
-            let tasks = plan_further(self.plan_policy(), shared, &measured(entrant)?, baseline, runs)?;
+            let tasks = plan_further(self.plan_policy(cohort), shared, &measured(entrant)?, baseline, runs)?;
             plans.push((entrant.submission, tasks));
         }
-        Ok(self.0.store.plan_runs(cohort, plans).await?)
+        Ok(self.0.store.plan_runs(cohort.number, plans).await?)
     }
 }

@@ -6,6 +6,7 @@
 //! | sources to submissions | `take_in` |
 //! | submissions to what is measured | `examine` |
 //! | cohorts open, close and get their seed | `cohort` |
+//! | the policy in force | `policy` |
 //! | the plan of runs | `evaluate` |
 //! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
@@ -21,6 +22,9 @@ mod examine;
 mod listen;
 mod material;
 mod pay;
+mod policy;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
@@ -144,7 +148,7 @@ impl Validator {
     /// # Errors
     /// Those of store and chain.
     pub async fn start(&self) -> Result<()> {
-        self.store().recover_runs().await?;
+        self.store().recover_runs(self.0.clock.now()).await?;
         self.publish_baselines().await?;
         self.ensure_open_cohort().await?;
         if self.takes_python() {

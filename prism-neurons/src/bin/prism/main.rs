@@ -15,6 +15,7 @@ mod doctor;
 mod eval;
 mod key;
 mod metagraph;
+mod policy;
 mod progress;
 mod runtime;
 mod smoke;
@@ -55,6 +56,8 @@ enum Command {
     Validator(validator::Validator),
     /// Make or check the dataset that a validator measures on.
     Data(data::Data),
+    /// Read, check and set the policy rows of a validator's database.
+    Policy(policy::Policy),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
     /// Put a commitment on the chain, or read what hotkeys have put there.
@@ -96,6 +99,7 @@ fn main() -> ExitCode {
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Data(data) => data.run().await,
+            Command::Policy(policy) => policy.run().await,
             Command::Weights(weights) => weights.run().await,
             Command::Commit(commit) => commit.run().await,
             Command::Metagraph(metagraph) => metagraph.run().await,

@@ -2,6 +2,7 @@
 use super::{
     chain::{self, ChainArgs},
     key::{self, KeyArgs},
+    policy,
 };
 use clap::Args;
 use prism_chain::{
@@ -48,14 +49,14 @@ impl Validator {
         let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
-            return run(&config, PrismPolicy::smoke(), data::fixture::stand_in()?).await;
+            return run(&config, policy::own(&config, true), data::fixture::stand_in()?).await;
         }
         let Some(folder) = config.data.dataset.clone() else {
             let text = "no dataset: set data.dataset or give --dataset (`prism data prepare` makes one of downloaded \
                         files), or --smoke to measure the text that ships, which is no benchmark";
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
-        run(&config, PrismPolicy::default(), dataset(folder).await?).await
+        run(&config, policy::own(&config, false), dataset(folder).await?).await
     }
 }
 
