@@ -67,6 +67,9 @@ async fn share_of_measuring() {
         held_out_rows: 0,
         rates: vec![Finite::ONE],
         climb: vec![],
+        probes: vec![],
+        trial: None,
+        confirmation_factor: 1,
         ..official.clone()
     };
     let (corpus, artifacts) = (stand_in().expect("text"), Arc::new(MemoryArtifacts::new()));
@@ -77,7 +80,7 @@ async fn share_of_measuring() {
     let bundle = GuestBundle::of(&bundle).expect("a guest").expect("of Python");
     let bundle = artifacts.keep_bytes(&bundle.canonical_bytes()).await.expect("memory");
     let architecture = Architecture::Code(bundle);
-    let entrant = Entrant { kind: SubmissionKind::ArchitectureOnly, architecture, training: None };
+    let entrant = Entrant::new(SubmissionKind::ArchitectureOnly, architecture, None);
     let mut task: TrainTask = plan_of_runs(&policy, &cohort, &entrant).expect("a plan").remove(0);
     task.context.extend([("width_factor".to_owned(), 2), ("depth_factor".to_owned(), 2)]);
     assert!(matches!(task.subject, Subject::Guest { .. }));

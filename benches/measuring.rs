@@ -11,7 +11,7 @@ use prism_core::{
     Evidence, Finite, Result, Seed, TrainTask,
     artifacts::MemoryArtifacts,
     evidence::{RunOutcome, Work},
-    plan::{Budget, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, RunMode, RunRole, Subject, TASK_SCHEMA},
     seed::Draws,
     trainer::Surroundings,
 };
@@ -187,6 +187,7 @@ fn task(corpus: &Corpus, points: u32, rows: u32, audits: u32) -> TrainTask {
     let nothing = prism_core::Digest::of(b"made here");
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::default(),
         role: RunRole::Recipe,
         subject: Subject::Guest { bundle: nothing, recipe: None },
         data: corpus.data_ref(),

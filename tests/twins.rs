@@ -95,7 +95,7 @@ async fn a_gpt_in_python_and_its_native_twin_learn_alike() {
     let graph = baselines::spec("gpt").unwrap().unwrap();
     let graph = graph.resolve(&policy.context(cohort.data.vocabulary), &policy.limits()).unwrap();
     let declared = Architecture::Declared(artifacts.keep_bytes(&graph.canonical_bytes()).await.unwrap());
-    let entrant = Entrant { kind: SubmissionKind::ArchitectureOnly, architecture: declared, training: None };
+    let entrant = Entrant::new(SubmissionKind::ArchitectureOnly, declared, None);
     let first = plan_of_runs(&policy, &cohort, &entrant).unwrap().remove(0);
     let tasks: Vec<TrainTask> = [first.clone()].into_iter().chain(plan_of_repeats(&policy, &first)).collect();
 

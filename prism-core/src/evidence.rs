@@ -130,6 +130,32 @@ pub struct Series {
     pub values: Vec<Finite>,
 }
 
+/// What a trained model answered of one evaluation task: questions with several ways to go on, of which the likeliest per
+/// byte is its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskAnswers {
+    /// Digest of the task's file.
+    pub file: Digest,
+    /// What each question's answer is better than a guess, in order: 1 for the right one, `-1 / (choices - 1)` for a wrong
+    /// one, 0 where all choices are alike to the model.
+    pub scores: Vec<Finite>,
+    /// Rows that were predicted: one for each choice of each question.
+    pub rows: u32,
+    /// Questions that were not asked, because they don't fit a row or lose something in the tokenizer: the same for all.
+    pub left_out: u32,
+    /// The audited positions, one of each row's choice, of a subject whose claims need it.
+    pub audits: Vec<Audit>,
+}
+
+impl TaskAnswers {
+    /// Accuracy over chance, from 0 (a guess; lower where it is worse than that) to 1; `None` for fewer than two questions.
+    #[must_use]
+    pub fn estimate(&self) -> Option<Estimate> {
+        let scores: Vec<f64> = self.scores.iter().map(|score| score.get()).collect();
+        Estimate::of(&scores)
+    }
+}
+
 /// How a run ended. A subject's failure is evidence, not an error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -162,6 +188,9 @@ pub struct Evidence {
     pub series: BTreeMap<String, Series>,
     /// Counts: `parameters`, `flops_per_token`, `tokens`, `snapshot_bytes` and others.
     pub counters: BTreeMap<String, u64>,
+    /// What it answered of the evaluation tasks of its dataset, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tasks: BTreeMap<String, TaskAnswers>,
     /// Files of the run by digest.
     pub artifacts: BTreeMap<String, Digest>,
     /// Name and version of the trainer.

@@ -43,6 +43,7 @@ pub mod submission;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod trainer;
+pub mod trials;
 pub mod weight_setter;
 
 pub use artifacts::Artifacts;

@@ -10,6 +10,40 @@ use std::collections::BTreeMap;
 /// The version of [`TrainTask`] that this crate writes.
 pub const TASK_SCHEMA: u32 = 1;
 
+/// Under which plan something is measured: chosen by whoever operates the validator, never by a submission.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunMode {
+    /// Seconds on a processor, to see that all is wired. Never eligible.
+    #[default]
+    LocalCpuSmoke,
+    /// The official proxy: a budget that ranks ideas.
+    GpuProxyEval,
+    /// The official budget in full.
+    FullScaleEval,
+}
+
+impl RunMode {
+    /// All of them, from the cheapest on.
+    pub const ALL: [Self; 3] = [Self::LocalCpuSmoke, Self::GpuProxyEval, Self::FullScaleEval];
+
+    /// The name that tasks, configurations and cards give it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LocalCpuSmoke => "local_cpu_smoke",
+            Self::GpuProxyEval => "gpu_proxy_eval",
+            Self::FullScaleEval => "full_scale_eval",
+        }
+    }
+
+    /// Whether rewards may follow from what was measured under it.
+    #[must_use]
+    pub fn is_official(self) -> bool {
+        self != Self::LocalCpuSmoke
+    }
+}
+
 /// What a run is for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -28,6 +62,18 @@ pub enum RunRole {
         axis: String,
         /// By how much.
         factor: Finite,
+    },
+    /// A small run before all others: whether the rest of the plan is worth its work.
+    Trial {
+        /// Multiple of the reference recipe's learning rate; the miner's own recipe when absent.
+        rate: Option<Finite>,
+    },
+    /// The same as another task with a larger budget: whether what it showed holds there.
+    LargeBudget {
+        /// The task repeated.
+        of: TaskId,
+        /// Times its tokens, at least 2.
+        factor: u32,
     },
     /// The same as another task under another seed.
     Repeat {
@@ -139,11 +185,18 @@ pub struct MeasuringPlan {
     pub alarm_bits: Finite,
 }
 
+fn is_smoke(mode: &RunMode) -> bool {
+    *mode == RunMode::LocalCpuSmoke
+}
+
 /// Everything two trainers need to measure the same thing. Its canonical bytes give its [`TaskId`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrainTask {
     /// [`TASK_SCHEMA`].
     pub schema: u32,
+    /// Under which kind of plan; a task that does not say counts as the least.
+    #[serde(default, skip_serializing_if = "is_smoke")]
+    pub mode: RunMode,
     /// What the run is for.
     pub role: RunRole,
     /// What is run.

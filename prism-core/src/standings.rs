@@ -6,9 +6,10 @@ use crate::{
     id::{Block, FamilyId, SubmissionId},
     score::{ScoreCard, Track},
     submission::Precedence,
+    trials::corrected_z,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The version of [`Standings`] that this crate writes.
 pub const STANDINGS_SCHEMA: u32 = 1;
@@ -26,11 +27,31 @@ pub struct Showing {
     pub track: Track,
     /// Its place in the order of arrival.
     pub precedence: Precedence,
-    /// Bits per byte saved against the hardest baseline.
+    /// Bits per byte saved against the hardest baseline. Of a confirmation, never of the measurement that selected it, and
+    /// never the best of several: those are too high by luck.
     pub advantage: Estimate,
     /// The block of its confirmation, from which it ages.
     pub since: Block,
+    /// Tries of its hotkey and of its family, itself included, when it was first confirmed; failed ones count.
+    #[serde(default = "one")]
+    pub trials: u32,
 }
+
+fn one() -> u32 {
+    1
+}
+
+impl Showing {
+    /// Whether it lies above `level` by `margin` and by `z` standard errors of both, corrected for its tries.
+    fn beats(&self, level: Estimate, margin: Finite, z: Finite) -> bool {
+        let step = self.advantage.mean.get() - level.mean.get();
+        let error = self.advantage.standard_error.get().hypot(level.standard_error.get());
+        step > margin.get() && step >= corrected_z(z, self.trials).get() * error
+    }
+}
+
+/// The published baselines: they have no advantage over themselves, and no error.
+const BASELINE: Estimate = Estimate { mean: Finite::ZERO, standard_error: Finite::ZERO };
 
 /// All showings on record; a snapshot, not a handle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,24 +60,66 @@ pub struct Standings {
     pub schema: u32,
     /// In any order; rules that depend on order sort by precedence.
     pub showings: Vec<Showing>,
+    /// What the host knows of families by itself; nothing of it is what a miner says.
+    #[serde(default)]
+    pub families: BTreeMap<FamilyId, FamilyFacts>,
+}
+
+/// What the host knows of a family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FamilyFacts {
+    /// Whether it is a published baseline: nobody made it worse to repair it.
+    pub published: bool,
+    /// What its operators make it.
+    pub class: Option<Class>,
+}
+
+/// What kind of architecture a family is, by how its operators carry information along a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Class {
+    /// Attention, and neither recurrence nor convolution.
+    Attention,
+    /// Recurrences or scans alone.
+    Recurrent,
+    /// Convolutions alone.
+    Convolution,
+    /// More than one of these.
+    Hybrid,
+    /// None of these.
+    Other,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Attention, Self::Recurrent, Self::Convolution, Self::Hybrid, Self::Other];
 }
 
 impl Standings {
     /// No showing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { schema: STANDINGS_SCHEMA, showings: Vec::new() }
+        Self::of(Vec::new())
+    }
+
+    /// These showings, of families that nothing is known of.
+    #[must_use]
+    pub fn of(showings: Vec<Showing>) -> Self {
+        Self { schema: STANDINGS_SCHEMA, showings, families: BTreeMap::new() }
     }
 
     /// Adds the tracks of an eligible card. A submission has one showing per track: the newest measurement, ageing from
-    /// the first.
-    pub fn record(&mut self, card: &ScoreCard, hotkey: Hotkey, precedence: Precedence, since: Block) {
+    /// the first, with the tries of the first: what others try later takes nobody's title.
+    pub fn record(&mut self, card: &ScoreCard, hotkey: Hotkey, precedence: Precedence, since: Block, trials: u32) {
         if !card.eligible {
             return;
         }
         for (track, score) in &card.tracks {
             let place = self.showings.iter().position(|s| (s.submission, s.track) == (card.submission, *track));
-            let since = place.map_or(since, |place| self.showings.swap_remove(place).since);
+            let before = place.map(|place| self.showings.swap_remove(place));
+            let (since, trials) = before.map_or((since, trials.max(1)), |before| (before.since, before.trials));
             self.showings.push(Showing {
                 submission: card.submission,
                 hotkey,
@@ -65,38 +128,96 @@ impl Standings {
                 precedence,
                 advantage: score.advantage,
                 since,
+                trials,
             });
         }
     }
 
-    /// The increments on the frontier, in order of arrival.
+    /// The increments on the two frontiers, in order of arrival.
     ///
-    /// On each frontier (the architecture track as a whole; the training track per family) a showing is credited
-    /// `max(0, advantage - best earlier advantage - margin)`, and moves the frontier only when it is credited. The first
-    /// is measured against zero, the baseline. The sum telescopes: splitting one's work, copying, renaming and sybils
-    /// can't raise it. A step of less than `z` standard errors, those of the showing and of the frontier together, counts
-    /// as none: both were measured, and luck alone would otherwise move the frontier.
+    /// On each frontier a showing is credited `max(0, advantage - best earlier advantage - margin)`, and moves the frontier
+    /// only when it is credited. The first is measured against zero, the baseline. The sum telescopes: splitting one's work,
+    /// copying, renaming and sybils can't raise it. A step of less than `z` standard errors, those of the showing and of the
+    /// frontier together, counts as none: both were measured, and luck alone would otherwise move the frontier. `z` is for
+    /// one try; it rises with the tries of hotkey and family ([`corrected_z`]).
+    ///
+    /// Recipes have one frontier over all families. A known recipe is new on every family, and anybody can make one: on
+    /// frontiers of their own it would be paid again on each. Only recipes on published families and on those that moved the
+    /// architecture frontier count: elsewhere, an architecture made worse on purpose would be repaired for pay, and with it
+    /// the leader's whole advantage sold once more as a recipe's.
     #[must_use]
     pub fn frontier(&self, margin: Finite, z: Finite) -> Vec<Increment> {
-        let mut order: Vec<&Showing> = self.showings.iter().collect();
-        order.sort_by_key(|s| (s.precedence, s.submission, s.track));
-        // Advantage at the frontier and its standard error; the baseline has neither.
-        let mut best: BTreeMap<(Track, Option<FamilyId>), (f64, f64)> = BTreeMap::new();
-        let mut increments = Vec::new();
-        for showing in order {
-            let (advantage, error) = (showing.advantage.mean.get(), showing.advantage.standard_error.get());
-            let family = (showing.track != Track::Architecture).then_some(showing.family);
-            let held = best.entry((showing.track, family)).or_insert((0.0, 0.0));
-            if advantage - held.0 < z.get() * error.hypot(held.1) {
-                continue;
-            }
-            let credit = advantage - held.0 - margin.get();
-            if let Some(credit) = Finite::new(credit).filter(|c| c.get() > 0.0) {
-                *held = (advantage, error);
-                increments.push(Increment { showing: showing.clone(), credit });
+        let order = self.in_order();
+        let mut increments = credited(of_track(&order, Track::Architecture), margin, z);
+        let moved: BTreeSet<FamilyId> = increments.iter().map(|increment| increment.showing.family).collect();
+        let counts = |family| moved.contains(family) || self.families.get(family).is_some_and(|facts| facts.published);
+        let recipes = of_track(&order, Track::Training).filter(|showing| counts(&showing.family));
+        increments.extend(credited(recipes, margin, z));
+        increments.sort_by_key(|increment| increment.showing.place());
+        increments
+    }
+
+    /// The increments on the architecture frontier of one class alone, in order of arrival.
+    #[must_use]
+    pub fn frontier_of_class(&self, class: Class, margin: Finite, z: Finite) -> Vec<Increment> {
+        let order = self.in_order();
+        let of_class = |family| self.families.get(family).is_some_and(|facts| facts.class == Some(class));
+        credited(of_track(&order, Track::Architecture).filter(|showing| of_class(&showing.family)), margin, z)
+    }
+
+    /// Who holds what of each family that a showing was confirmed on.
+    ///
+    /// A slot is taken by the first showing above margin and noise, and kept. The best is noise-aware: a later showing takes
+    /// its place only by a step that the frontier would credit.
+    #[must_use]
+    pub fn slots(&self, margin: Finite, z: Finite) -> BTreeMap<FamilyId, FamilySlots> {
+        let mut slots: BTreeMap<FamilyId, FamilySlots> = BTreeMap::new();
+        for showing in self.in_order().into_iter().filter(|showing| showing.beats(BASELINE, margin, z)) {
+            let of_family = slots.entry(showing.family).or_default();
+            let slot = match showing.track {
+                Track::Architecture => &mut of_family.architecture,
+                Track::Training => &mut of_family.training,
+            };
+            match slot {
+                None => *slot = Some(Slot { owner: showing.hotkey, best: showing.clone() }),
+                Some(held) if showing.beats(held.best.advantage, margin, z) => held.best = showing.clone(),
+                Some(_) => {}
             }
         }
-        increments
+        slots
+    }
+
+    fn in_order(&self) -> Vec<&Showing> {
+        let mut order: Vec<&Showing> = self.showings.iter().collect();
+        order.sort_by_key(|showing| showing.place());
+        order
+    }
+}
+
+fn of_track<'a>(order: &[&'a Showing], track: Track) -> impl Iterator<Item = &'a Showing> {
+    order.iter().copied().filter(move |showing| showing.track == track)
+}
+
+/// One frontier over showings in order of arrival.
+fn credited<'a>(showings: impl Iterator<Item = &'a Showing>, margin: Finite, z: Finite) -> Vec<Increment> {
+    let mut level = BASELINE;
+    let mut increments = Vec::new();
+    for showing in showings.filter(|showing| showing.advantage.mean > margin) {
+        if !showing.beats(level, margin, z) {
+            continue;
+        }
+        let credit = Finite::new(showing.advantage.mean.get() - level.mean.get() - margin.get());
+        if let Some(credit) = credit.filter(|credit| *credit > Finite::ZERO) {
+            level = showing.advantage;
+            increments.push(Increment { showing: showing.clone(), credit });
+        }
+    }
+    increments
+}
+
+impl Showing {
+    fn place(&self) -> (Precedence, SubmissionId, Track) {
+        (self.precedence, self.submission, self.track)
     }
 }
 
@@ -107,6 +228,35 @@ pub struct Increment {
     pub showing: Showing,
     /// Bits per byte beyond the best earlier advantage and the margin; above zero.
     pub credit: Finite,
+}
+
+/// Who holds a family.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FamilySlots {
+    /// The architecture.
+    pub architecture: Option<Slot>,
+    /// The best recipe for it.
+    pub training: Option<Slot>,
+}
+
+/// One track of a family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// Who showed a confirmed advantage above the margin first.
+    pub owner: Hotkey,
+    /// The best so far.
+    pub best: Showing,
+}
+
+/// Whether a card shows what would count if a later cohort confirmed it: not eligible yet, and on some track ahead of the
+/// baselines by more than the margin and by `z` standard errors.
+#[must_use]
+pub fn awaits_confirmation(card: &ScoreCard, margin: Finite, z: Finite) -> bool {
+    let ahead = |advantage: &Estimate| {
+        let mean = advantage.mean.get();
+        mean > margin.get() && mean >= z.get() * advantage.standard_error.get()
+    };
+    !card.eligible && card.total.is_some() && card.tracks.values().any(|track| ahead(&track.advantage))
 }
 
 #[cfg(test)]
@@ -125,11 +275,12 @@ mod tests {
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: Finite::new(advantage).unwrap(), standard_error: Finite::ZERO },
             since: Block(place),
+            trials: 1,
         }
     }
 
     fn credits(showings: Vec<Showing>, margin: f64) -> Vec<f64> {
-        let standings = Standings { schema: STANDINGS_SCHEMA, showings };
+        let standings = Standings::of(showings);
         let margin = Finite::new(margin).unwrap();
         standings.frontier(margin, Finite::ZERO).iter().map(|i| i.credit.get()).collect()
     }
@@ -142,14 +293,14 @@ mod tests {
         let estimate = |mean| Estimate { mean: Finite::new(mean).unwrap(), standard_error: Finite::ZERO };
         let track = |mean| TrackScore { quality: Finite::ONE, advantage: estimate(mean), components: BTreeMap::new() };
         card.tracks.insert(Track::Architecture, track(0.3));
-        standings.record(&card, old.hotkey, old.precedence, Block(7));
+        standings.record(&card, old.hotkey, old.precedence, Block(7), 3);
         assert!(standings.showings.is_empty(), "not eligible");
         card.eligible = true;
-        standings.record(&card, old.hotkey, old.precedence, Block(7));
+        standings.record(&card, old.hotkey, old.precedence, Block(7), 3);
         card.tracks.insert(Track::Architecture, track(0.2));
-        standings.record(&card, old.hotkey, old.precedence, Block(9));
+        standings.record(&card, old.hotkey, old.precedence, Block(9), 90);
         let [only] = standings.showings.as_slice() else { panic!("{standings:?}") };
-        assert_eq!((only.since, only.advantage), (Block(7), estimate(0.2)));
+        assert_eq!((only.since, only.trials, only.advantage), (Block(7), 3, estimate(0.2)));
     }
 
     #[test]
@@ -162,7 +313,7 @@ mod tests {
     fn an_advantage_within_its_noise_is_credited_nothing() {
         let mut noisy = showing(1, 0.3, 1);
         noisy.advantage.standard_error = Finite::new(0.2).unwrap();
-        let standings = Standings { schema: STANDINGS_SCHEMA, showings: vec![noisy] };
+        let standings = Standings::of(vec![noisy]);
         assert!(standings.frontier(Finite::ZERO, Finite::new(2.0).unwrap()).is_empty());
         assert_eq!(standings.frontier(Finite::ZERO, Finite::ONE).len(), 1);
     }
@@ -175,11 +326,98 @@ mod tests {
             showing
         };
         let frontier = |second| {
-            let standings = Standings { schema: STANDINGS_SCHEMA, showings: vec![noisy(1, 0.3), noisy(2, second)] };
+            let standings = Standings::of(vec![noisy(1, 0.3), noisy(2, second)]);
             standings.frontier(Finite::ZERO, Finite::new(2.0).unwrap()).len()
         };
         // The difference has a standard error of 0.0141: 0.025 is beyond two of one, not of both.
         assert_eq!((frontier(0.325), frontier(0.33)), (1, 2));
+    }
+
+    #[test]
+    fn who_tried_often_needs_a_larger_step() {
+        let lucky = |trials| {
+            let mut showing = showing(1, 0.05, 1);
+            showing.advantage.standard_error = Finite::new(0.02).unwrap();
+            showing.trials = trials;
+            Standings::of(vec![showing]).frontier(Finite::ZERO, Finite::new(2.0).unwrap()).len()
+        };
+        // Two and a half standard errors: enough for one try and for three, not for ten.
+        assert_eq!((lucky(1), lucky(3), lucky(10)), (1, 1, 0));
+    }
+
+    fn recipe(place: u64, advantage: f64, family: u8) -> Showing {
+        Showing { track: Track::Training, ..showing(place, advantage, family) }
+    }
+
+    fn published(families: &[u8]) -> BTreeMap<FamilyId, FamilyFacts> {
+        let facts = FamilyFacts { published: true, class: None };
+        families.iter().map(|family| (FamilyId([*family; 32]), facts)).collect()
+    }
+
+    #[test]
+    fn a_known_recipe_is_paid_once_over_all_families() {
+        let showings = vec![recipe(1, 0.3, 200), recipe(2, 0.3, 201), showing(3, 0.5, 7), recipe(4, 0.3, 7)];
+        let mut standings = Standings { families: published(&[200, 201]), ..Standings::of(showings) };
+        let places = |standings: &Standings| -> Vec<u64> {
+            let increments = standings.frontier(Finite::new(0.01).unwrap(), Finite::ZERO);
+            increments.iter().map(|increment| increment.showing.precedence.block.0).collect()
+        };
+        assert_eq!(places(&standings), [1, 3]);
+        standings.showings.push(recipe(5, 0.35, 7));
+        assert_eq!(places(&standings), [1, 3, 5]);
+    }
+
+    #[test]
+    fn a_recipe_for_a_family_that_neither_is_published_nor_moved_the_frontier_counts_for_nothing() {
+        let repaired = || vec![showing(1, 0.3, 1), showing(2, -0.5, 9), recipe(3, 0.3, 9)];
+        let standings = Standings { families: published(&[200]), ..Standings::of(repaired()) };
+        let increments = standings.frontier(Finite::ZERO, Finite::ZERO);
+        assert!(increments.iter().all(|increment| increment.showing.track == Track::Architecture), "{increments:?}");
+        let standings = Standings { families: published(&[9]), ..Standings::of(repaired()) };
+        assert_eq!(standings.frontier(Finite::ZERO, Finite::ZERO).len(), 2);
+    }
+
+    #[test]
+    fn a_class_has_a_frontier_of_its_own() {
+        let class = |class| FamilyFacts { published: false, class: Some(class) };
+        let families = [(FamilyId([1; 32]), class(Class::Attention)), (FamilyId([2; 32]), class(Class::Recurrent))];
+        let standings = Standings {
+            families: families.into(),
+            ..Standings::of(vec![showing(1, 0.3, 1), showing(2, 0.2, 2), showing(3, 0.25, 1)])
+        };
+        let places = |class| -> Vec<u64> {
+            let increments = standings.frontier_of_class(class, Finite::ZERO, Finite::ZERO);
+            increments.iter().map(|increment| increment.showing.precedence.block.0).collect()
+        };
+        assert_eq!(
+            (places(Class::Attention), places(Class::Recurrent), places(Class::Other)),
+            (vec![1], vec![2], vec![])
+        );
+    }
+
+    #[test]
+    fn a_slot_goes_to_the_first_above_the_margin_and_the_best_only_to_a_step_beyond_it() {
+        let margin = Finite::new(0.04).unwrap();
+        let showings = vec![showing(1, 0.03, 1), showing(2, 0.1, 1), showing(3, 0.13, 1), recipe(4, 0.2, 1)];
+        let mut standings = Standings::of(showings);
+        let holds = |standings: &Standings| {
+            let slots = standings.slots(margin, Finite::ZERO);
+            let of = |slot: &Option<Slot>| slot.as_ref().map(|slot| (slot.owner.0[0], slot.best.hotkey.0[0]));
+            slots.get(&FamilyId([1; 32])).map(|slots| (of(&slots.architecture), of(&slots.training)))
+        };
+        assert_eq!(holds(&standings), Some((Some((2, 2)), Some((4, 4)))));
+        standings.showings.push(showing(5, 0.2, 1));
+        assert_eq!(holds(&standings), Some((Some((2, 5)), Some((4, 4)))));
+        assert!(Standings::of(vec![showing(1, 0.03, 1)]).slots(margin, Finite::ZERO).is_empty());
+    }
+
+    #[test]
+    fn showings_of_an_older_program_are_read_as_one_try() {
+        let standings = Standings::of(vec![showing(1, 0.1, 1)]);
+        let mut text = serde_json::to_value(&standings).unwrap();
+        text.as_object_mut().unwrap().remove("families");
+        text["showings"][0].as_object_mut().unwrap().remove("trials");
+        assert_eq!(serde_json::from_value::<Standings>(text).unwrap(), standings);
     }
 
     proptest! {

@@ -163,6 +163,12 @@ impl FailureClass {
             Self::MinerCode => "miner_code",
         }
     }
+
+    /// Whether the subject brought it about: then it stands, and is never tried again.
+    #[must_use]
+    pub fn is_subjects(self) -> bool {
+        !matches!(self, Self::Infrastructure | Self::Cancelled)
+    }
 }
 
 #[cfg(test)]

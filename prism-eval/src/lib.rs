@@ -5,12 +5,15 @@
 //! [`score`] → [`reward`].
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic))]
 
+pub mod benchmark;
 pub mod bundle;
 pub mod data;
 pub mod document;
+pub mod duplicate;
 pub mod examination;
 pub mod graph;
 pub mod guest;
+pub mod lab;
 pub mod measure;
 pub mod native;
 pub mod plan_of_runs;
@@ -19,6 +22,7 @@ pub mod policy;
 pub mod recipe;
 pub mod review;
 pub mod reward;
+pub mod run_manifest;
 pub mod sandbox;
 pub mod score;
 pub mod trainer;

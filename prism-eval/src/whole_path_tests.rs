@@ -17,6 +17,7 @@ use prism_core::{
     reward::{Allocation, RewardContext},
     score::Track,
     scorer::{Candidate, Round},
+    standings::FamilyFacts,
     submission::{Precedence, SubmissionKind},
     trainer::Surroundings,
 };
@@ -51,11 +52,8 @@ impl House {
         let plan = &self.policy.plan;
         let graph = graph.resolve(&plan.context(self.cohort.data.vocabulary), &plan.limits()).unwrap();
         let keep = |bytes: &[u8]| block_on(self.artifacts.keep_bytes(bytes)).unwrap();
-        let entrant = Entrant {
-            kind,
-            architecture: Architecture::Declared(keep(&graph.canonical_bytes())),
-            training: recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes()))),
-        };
+        let training = recipe.map(|recipe| Training::Declared(keep(&recipe.canonical_bytes())));
+        let entrant = Entrant::new(kind, Architecture::Declared(keep(&graph.canonical_bytes())), training);
         let around = Surroundings::new(Arc::<MemoryArtifacts>::clone(&self.artifacts));
         let tasks = plan_of_runs(plan, &self.cohort, &entrant).unwrap();
         let run = |task: &prism_core::TrainTask| {
@@ -76,8 +74,11 @@ impl House {
 
     fn pay(&self, candidates: &[Measured], cards: &[ScoreCard]) -> (BTreeMap<u8, f64>, f64) {
         let mut standings = Standings::new();
+        // The first is the published GPT under another name.
+        let published = FamilyFacts { published: true, class: None };
+        standings.families.extend(candidates.first().map(|same| (same.family, published)));
         for (measured, card) in candidates.iter().zip(cards) {
-            standings.record(card, measured.precedence().hotkey, measured.precedence(), Block(10));
+            standings.record(card, measured.precedence().hotkey, measured.precedence(), Block(10), 1);
         }
         let (registered, numbers) = ((0..9).map(|n| Hotkey([n; 32])).collect(), self.policy.numbers());
         let context = RewardContext::new(Block(10), Epoch(1), &registered, None, &numbers);

@@ -1,8 +1,11 @@
-//! The JSON that miners and validators exchange. Fields are only ever added.
+//! The JSON that miners, operators and validators exchange. Fields are only ever added.
+use crate::store::holds::Ending;
 use prism_core::{
     Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
+    reviewer::Finding,
     submission::{SubmissionKind, SubmissionStatus},
 };
+use prism_eval::duplicate::DuplicateReport;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -210,4 +213,94 @@ pub struct Health {
     /// What an operator has to look at, though requests are served: which alarms stand, not what they say.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alarms: Vec<String>,
+}
+
+/// `GET /internal/v1/held`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldList {
+    /// The open holds, oldest first.
+    pub held: Vec<HoldView>,
+}
+
+/// One hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldView {
+    /// Its number.
+    pub hold: u64,
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// The name it was sent with.
+    pub name: Option<String>,
+    /// What the manifest claims.
+    pub kind: Option<SubmissionKind>,
+    /// Where the submission stands now.
+    pub status: SubmissionStatus,
+    /// The rule that held it.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+    /// Since when, Unix milliseconds.
+    pub since: u64,
+    /// When it ends by itself, Unix milliseconds; absent where it waits for what is missing.
+    pub expires: Option<u64>,
+    /// What it ends in then.
+    pub expiry: Option<Ending>,
+    /// How it ended.
+    pub answer: Option<HoldAnswer>,
+}
+
+/// How a hold ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldAnswer {
+    /// In what.
+    pub answer: Ending,
+    /// The family that the submission was attached to.
+    pub family: Option<FamilyId>,
+    /// Who answered; absent where nobody did.
+    pub operator: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// When, Unix milliseconds.
+    pub at: u64,
+}
+
+/// `GET /internal/v1/held/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldDetail {
+    /// Every hold of the submission, oldest first.
+    pub holds: Vec<HoldView>,
+    /// What it resembles; absent where nothing is alike, or nobody could look yet.
+    pub report: Option<DuplicateReport>,
+    /// What reviewers found.
+    pub findings: Vec<FindingView>,
+}
+
+/// What a reviewer found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FindingView {
+    /// Who.
+    pub reviewer: String,
+    /// What.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// The body of `POST /internal/v1/held/{id}/resolve`, answered by the [`HoldView`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    /// `allow`, `attach` or `reject`.
+    pub answer: Ending,
+    /// The family, for `attach`.
+    #[serde(default)]
+    pub family: Option<FamilyId>,
+    /// The hold that is meant; whichever is open when absent.
+    #[serde(default)]
+    pub hold: Option<u64>,
+    /// Who says so.
+    pub operator: String,
+    /// Why.
+    pub reason: String,
 }

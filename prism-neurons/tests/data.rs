@@ -20,7 +20,8 @@ fn a_dataset_is_made_checked_measured_on_and_refused_when_it_is_altered() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
     let corpus = stand_in().unwrap();
-    let records = corpus.documents().iter().map(|d| serde_json::json!({ "id": d.id, "text": d.text }));
+    let records = corpus.documents().map(|document| document.unwrap());
+    let records = records.map(|d| serde_json::json!({ "id": d.id, "text": d.text }));
     let lines: Vec<String> = records.map(|record| record.to_string()).collect();
     fs::write(at.join("part.jsonl"), lines.join("\n")).unwrap();
 

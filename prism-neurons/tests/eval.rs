@@ -31,6 +31,14 @@ fn the_baseline_itself_is_measured_as_worth_nothing_over_it() {
     assert!(curve.len() > 4 && curve[0]["bits_per_byte"].as_f64() > curve.last().unwrap()["bits_per_byte"].as_f64());
     let rates = report["runs"].as_array().unwrap().iter().filter(|run| run["role"]["reference"].is_object()).count();
     assert_eq!(rates, 3);
+    // Probes of the demo: a wider model and a larger batch, of the submission and of the baseline alike.
+    for runs in ["runs", "baselines"] {
+        let probes = report[runs].as_array().unwrap().iter().filter(|run| run["role"]["scaling_probe"].is_object());
+        let axes: Vec<&str> = probes.map(|run| run["role"]["scaling_probe"]["axis"].as_str().unwrap()).collect();
+        assert_eq!(axes, ["size", "batch"], "{runs}");
+    }
+    let reasons = report["score"]["reasons"].as_array().unwrap();
+    assert!(reasons.iter().any(|reason| reason == "not eligible: measured as local_cpu_smoke"), "{reasons:?}");
 }
 
 #[test]

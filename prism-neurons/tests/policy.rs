@@ -45,7 +45,7 @@ fn a_row_is_set_shown_switched_off_and_listed_while_the_validator_runs() {
     let own = json(&prism(at, &["show", "--json"]));
     assert_eq!(own["sections"]["reward_pools"]["value"]["margin"], 0.04);
     assert_eq!(own["sections"]["reward_pools"]["row"], Value::Null);
-    let smoke = json(&prism(at, &["show", "--json", "--smoke"]));
+    let smoke = json(&prism(at, &["show", "--json", "--mode", "local_cpu_smoke"]));
     assert_ne!(smoke["digest"], own["digest"]);
 
     let set =

@@ -15,7 +15,7 @@ use prism_eval::{
     bundle,
     data::fixture::stand_in,
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
+    plan_of_runs::{Architecture, Cohort, Entrant, Measured as Planned, Role, Training, plan_further, plan_of_runs},
     player::Measuring,
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     score::{PrismScorer, tuned_reference},
@@ -69,9 +69,10 @@ fn policy() -> PrismPolicy {
         rates: vec![finite(10.0)],
         repeats: 2,
         work: vec![2, 4],
+        probes: vec![],
         ..PlanPolicy::smoke()
     };
-    let score = ScoreNumbers { require_confirmation: Finite::ZERO, ..ScoreNumbers::default() };
+    let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..ScoreNumbers::default() };
     PrismPolicy { plan, score, ..PrismPolicy::smoke() }
 }
 
@@ -142,8 +143,8 @@ impl House {
     pub(crate) async fn baseline(&self) -> Measured {
         let kind = SubmissionKind::ArchitectureOnly;
         let architecture = Architecture::Code(self.keep(part("honest"), None).await);
-        let entrant = Entrant { kind, architecture, training: None };
-        let measured = self.measure(&entrant, true).await;
+        let entrant = Entrant { role: Role::Baseline, ..Entrant::new(kind, architecture, None) };
+        let measured = self.measure(&entrant).await;
         let outcomes = || measured.runs.iter().map(|run| run.outcome.clone()).collect::<Vec<_>>();
         assert!(tuned_reference(&measured.runs).is_some(), "honest bundle: {:?}", outcomes());
         measured
@@ -164,7 +165,7 @@ impl House {
             }
         };
         let training = training.map(Training::Code);
-        self.measure(&Entrant { kind, architecture: Architecture::Code(architecture), training }, false).await
+        self.measure(&Entrant::new(kind, Architecture::Code(architecture), training)).await
     }
 
     async fn keep(&self, architecture: GuestPart, training: Option<GuestPart>) -> prism_core::Digest {
@@ -172,7 +173,7 @@ impl House {
         self.artifacts.keep_bytes(&bundle.canonical_bytes()).await.unwrap()
     }
 
-    async fn measure(&self, entrant: &Entrant, baseline: bool) -> Measured {
+    async fn measure(&self, entrant: &Entrant) -> Measured {
         let plan = &self.policy.plan;
         let mut runs = Vec::new();
         let mut tasks = plan_of_runs(plan, &self.cohort, entrant).unwrap();
@@ -180,7 +181,7 @@ impl House {
             for task in &tasks {
                 runs.push(self.run(task).await);
             }
-            tasks = plan_further(plan, &self.cohort, entrant, baseline, &runs).unwrap();
+            tasks = plan_further(plan, &self.cohort, &[Planned { entrant, runs: &runs }]).unwrap().remove(0);
         }
         Measured { kind: entrant.kind, runs }
     }

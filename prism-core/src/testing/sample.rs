@@ -4,12 +4,12 @@ use crate::{
     finite::Finite,
     hotkey::Hotkey,
     id::{Block, Digest, Epoch, FamilyId, SubmissionId},
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA, TrainTask},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA, TrainTask},
     reward::{Allocation, RewardContext},
     score::Track,
     scorer::{Candidate, Round},
     seed::Seed,
-    standings::{STANDINGS_SCHEMA, Showing, Standings},
+    standings::{FamilyFacts, Showing, Standings},
     submission::{FailureClass, Precedence, SubmissionKind},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,6 +26,7 @@ fn finite(value: f64) -> Finite {
 pub fn task() -> TrainTask {
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::GpuProxyEval,
         role: RunRole::Reference { rate: Finite::ONE },
         subject: Subject::Native { graph: Digest::of(b"sample graph"), recipe: Digest::of(b"sample recipe") },
         data: DataRef { dataset: Digest::of(b"sample text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
@@ -100,6 +101,7 @@ pub fn evidence(task: &TrainTask, end: f64) -> Evidence {
             ("snapshot_bytes".to_owned(), 40_000),
         ]
         .into(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "sample/1".into(),
         device: "sample".into(),
@@ -243,11 +245,12 @@ pub fn showing(number: u8, family: u8, track: Track, advantage: f64) -> Showing 
         precedence: Precedence { block: Block(100 + u64::from(number)), extrinsic: 0, hotkey, local: false },
         advantage: Estimate { mean: finite(advantage), standard_error: finite(0.01) },
         since: Block(200),
+        trials: 1,
     }
 }
 
-/// Three hotkeys with rising advantages on the architecture track, two on the training tracks of two families, one that is
-/// worse than the baseline; all registered.
+/// Three hotkeys with rising advantages on the architecture track, two on the training tracks of two published families, one
+/// that is worse than the baseline; all registered.
 #[must_use]
 pub fn reward_case() -> RewardCase {
     let showings = vec![
@@ -258,9 +261,13 @@ pub fn reward_case() -> RewardCase {
         showing(5, 2, Track::Training, 0.4),
         showing(6, 4, Track::Architecture, -0.2),
     ];
+    let published = FamilyFacts { published: true, class: None };
     RewardCase {
         registered: showings.iter().map(|s| s.hotkey).collect(),
-        standings: Standings { schema: STANDINGS_SCHEMA, showings },
+        standings: Standings {
+            families: [1, 2].map(|family| (FamilyId::of_parts("sample", &[&[family]]), published)).into(),
+            ..Standings::of(showings)
+        },
         block: Block(250),
         epoch: Epoch(7),
         previous: None,

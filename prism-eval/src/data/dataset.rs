@@ -3,9 +3,12 @@
 //! [`open`] believes nothing that it has not counted and hashed: a shard that is missing, altered, additional or holds a
 //! document of another split is refused, and so is a folder whose contamination report is gone.
 use super::{
-    corpus::{Corpus, CorpusError, Document, Limits, Records},
+    corpus::{Corpus, CorpusError, Document, Entry, Fingerprint, Limits, Records},
+    shards::Shards,
     split::Split,
+    tokenizer::{Tokenizer, TokenizerError, TokenizerFile},
 };
+use crate::benchmark::{self, Benchmark, BenchmarkError};
 use prism_core::{Digest, Error, Fault, Kind};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -14,12 +17,15 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Read},
     path::Path,
+    sync::Arc,
 };
 
 /// The manifest's name.
 pub const MANIFEST: &str = "MANIFEST.json";
 /// The contamination report's name.
 pub const CONTAMINATION: &str = "CONTAMINATION.json";
+/// The tokenizer's name, where there is one.
+pub const TOKENIZER: &str = "tokenizer.json";
 /// What the manifest calls its own form.
 pub const SCHEMA: &str = "prism.dataset/1";
 /// Most bytes of a manifest or a report that are read.
@@ -39,8 +45,40 @@ pub struct Manifest {
     pub license: String,
     /// Digest of [`CONTAMINATION`].
     pub contamination: Digest,
+    /// What [`TOKENIZER`] must be; without it, a token is a byte.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<HeldTokenizer>,
+    /// Evaluation tasks that runs end with, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub benchmarks: BTreeMap<String, HeldBenchmark>,
     /// All three parts.
     pub splits: BTreeMap<Split, Part>,
+}
+
+/// The tokenizer's file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldTokenizer {
+    /// Digest of its bytes: what tasks name it by.
+    pub sha256: Digest,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its number of ids.
+    pub vocabulary: u32,
+    /// Documents that were left out because it would lose something of them.
+    pub left_out: u64,
+}
+
+/// The file of an evaluation task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldBenchmark {
+    /// How it asks.
+    pub kind: benchmark::Kind,
+    /// Digest of its bytes.
+    pub sha256: Digest,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 /// One part of a dataset.
@@ -51,6 +89,9 @@ pub struct Part {
     pub documents: u64,
     /// Bytes of their texts.
     pub text_bytes: u64,
+    /// Their tokens, where the dataset has a tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
     /// Its files, in order.
     pub shards: Vec<Shard>,
 }
@@ -69,6 +110,9 @@ pub struct Shard {
     pub documents: u64,
     /// Bytes of their texts.
     pub text_bytes: u64,
+    /// Their tokens, where the dataset has a tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<u64>,
 }
 
 /// Why a folder is no dataset.
@@ -139,6 +183,24 @@ pub enum DatasetError {
         /// What is wrong.
         reason: String,
     },
+    /// A tokenizer that can't be used.
+    #[error("{file}: {error}")]
+    Tokenizer {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        #[source]
+        error: TokenizerError,
+    },
+    /// An evaluation task that can't be used.
+    #[error("{file}: {error}")]
+    Benchmark {
+        /// Which.
+        file: String,
+        /// What is wrong.
+        #[source]
+        error: BenchmarkError,
+    },
     /// Nothing to prepare from, or nowhere to.
     #[error("{0}")]
     Unusable(String),
@@ -186,14 +248,28 @@ pub fn read_manifest(folder: &Path) -> Result<Manifest, DatasetError> {
             }
         }
         let sum = |of: fn(&Shard) -> u64| part.shards.iter().try_fold(0u64, |sum, shard| sum.checked_add(of(shard)));
-        if sum(|s| s.documents) != Some(part.documents) || sum(|s| s.text_bytes) != Some(part.text_bytes) {
+        let tokens = sum(|s| s.tokens.unwrap_or_default());
+        if sum(|s| s.documents) != Some(part.documents)
+            || sum(|s| s.text_bytes) != Some(part.text_bytes)
+            || tokens != Some(part.tokens.unwrap_or_default())
+        {
             return Err(form(format!("the shards of its {name} part do not add up")));
         }
+        let counted = part.shards.iter().map(|shard| shard.tokens).chain([part.tokens]);
+        if counted.into_iter().any(|tokens| tokens.is_some() != manifest.tokenizer.is_some()) {
+            return Err(form(format!(
+                "tokens of its {name} part must be counted if it has a tokenizer, and only then"
+            )));
+        }
+    }
+    if let Some(name) = manifest.benchmarks.keys().find(|name| !benchmark::is_name(name)) {
+        return Err(form(format!("{name:?} is no name of a benchmark")));
     }
     Ok(manifest)
 }
 
-/// Reads a dataset whole, and checks it against its manifest on the way.
+/// Reads a dataset whole, and checks it against its manifest on the way. What is held in memory afterwards is where each
+/// document stands, not its text.
 ///
 /// # Errors
 /// The first thing that is not as the manifest says, with its file and line.
@@ -204,24 +280,99 @@ pub fn open(folder: &Path, limits: Limits) -> Result<(Corpus, Manifest), Dataset
     if report != manifest.contamination {
         return Err(altered(CONTAMINATION, "as digest", report, manifest.contamination));
     }
-    let (mut documents, mut seen) = (Vec::new(), HashSet::new());
+    let tokenizer = open_tokenizer(folder, manifest.tokenizer.as_ref())?;
+    let benchmarks = manifest.benchmarks.iter().map(|(name, held)| open_benchmark(folder, name, held));
+    let benchmarks = benchmarks.collect::<Result<Vec<_>, _>>()?;
+    let (mut entries, mut shards, mut seen) = (Vec::new(), Shards::default(), HashSet::new());
+    let mut fingerprint = Fingerprint::default();
     let mut left = limits;
     for split in Split::ALL {
         for shard in manifest.splits.get(&split).into_iter().flat_map(|part| &part.shards) {
-            let read = read_shard(folder, split, shard, left, &mut |line, document| {
-                if !seen.insert(Digest::of(document.id.as_bytes())) {
-                    let (file, id, reason) = (shard.path.clone(), document.id, "stands in the dataset twice");
-                    return Err(DatasetError::Document { file, line, id, reason });
+            let mut first = true;
+            read_shard(folder, split, shard, left, &mut |file, line| {
+                if first {
+                    let file = file.try_clone();
+                    let file = file.map_err(|error| DatasetError::Io { file: shard.path.clone(), error })?;
+                    shards.open(&shard.path, file);
+                    first = false;
                 }
-                documents.push(document);
+                let Line { number: line, offset, bytes, document, tokens } = line;
+                let wrong = |reason| {
+                    Err(DatasetError::Document { file: shard.path.clone(), line, id: document.id.clone(), reason })
+                };
+                if !seen.insert(half(&Digest::of(document.id.as_bytes()))) {
+                    return wrong("stands in the dataset twice");
+                }
+                let tokens = match (&tokenizer, tokens) {
+                    (Tokenizer::Bytes, None) => u32::try_from(document.text.len()).ok(),
+                    (Tokenizer::File(_), Some(tokens)) => Some(tokens),
+                    (Tokenizer::Bytes, Some(_)) => return wrong("has a count of tokens, and the dataset no tokenizer"),
+                    (Tokenizer::File(_), None) => return wrong("has no count of tokens"),
+                };
+                let Some(tokens) = tokens else { return wrong("is too long") };
+                entries.push(Entry { split, tokens });
+                fingerprint.take(&document.id, &document.text);
+                shards.put(offset, bytes);
                 Ok(())
-            });
-            read?;
-            left.documents = limits.documents.saturating_sub(documents.len());
+            })?;
+            left.documents = limits.documents.saturating_sub(entries.len());
             left.total_bytes = left.total_bytes.saturating_sub(shard.bytes);
         }
     }
-    Ok((Corpus::of_documents(documents), manifest))
+    Ok((Corpus::in_shards(entries, shards, tokenizer, benchmarks, fingerprint), manifest))
+}
+
+/// Half of a digest tells fifty million ids apart.
+fn half(digest: &Digest) -> u128 {
+    digest.0.iter().take(16).fold(0, |half, byte| half << 8 | u128::from(*byte))
+}
+
+fn open_tokenizer(folder: &Path, held: Option<&HeldTokenizer>) -> Result<Tokenizer, DatasetError> {
+    let Some(held) = held else { return Ok(Tokenizer::Bytes) };
+    let bytes = read_held(folder, TOKENIZER, held.bytes, held.sha256, TokenizerFile::MAX_BYTES)?;
+    let parsed = TokenizerFile::parse(&bytes);
+    let tokenizer = parsed.map_err(|error| DatasetError::Tokenizer { file: TOKENIZER.to_owned(), error })?;
+    if tokenizer.vocabulary() != held.vocabulary {
+        return Err(altered(TOKENIZER, "token ids", tokenizer.vocabulary(), held.vocabulary));
+    }
+    Ok(Tokenizer::File(Arc::new(tokenizer)))
+}
+
+fn open_benchmark(folder: &Path, name: &str, held: &HeldBenchmark) -> Result<Arc<Benchmark>, DatasetError> {
+    let file = held.kind.file_name(name);
+    let bytes = read_held(folder, &file, held.bytes, held.sha256, benchmark::MAX_BYTES)?;
+    let parsed = Benchmark::parse(name, held.kind, &bytes);
+    parsed.map(Arc::new).map_err(|error| DatasetError::Benchmark { file, error })
+}
+
+/// A file of a known digest, before anybody parses it.
+fn read_held(folder: &Path, name: &str, bytes: u64, sha256: Digest, limit: u64) -> Result<Vec<u8>, DatasetError> {
+    let io = |error| DatasetError::Io { file: name.to_owned(), error };
+    if bytes > limit {
+        let reason = format!("{name} is said to have {bytes} bytes, more than {limit}");
+        return Err(DatasetError::Form { file: MANIFEST, reason });
+    }
+    let mut read = Vec::new();
+    File::open(folder.join(name)).map_err(io)?.take(bytes + 1).read_to_end(&mut read).map_err(io)?;
+    let digest = Digest::of(&read);
+    if digest != sha256 {
+        return Err(altered(name, "as digest", digest, sha256));
+    }
+    Ok(read)
+}
+
+/// One line of a shard.
+pub(super) struct Line<'a> {
+    /// From 1.
+    pub(super) number: u64,
+    /// Where in the file it begins.
+    pub(super) offset: u64,
+    /// As it stands there.
+    pub(super) bytes: &'a [u8],
+    /// What it says.
+    pub(super) document: Document,
+    /// How many tokens it says that the document has.
+    pub(super) tokens: Option<u32>,
 }
 
 /// Reads one shard and checks it, document by document.
@@ -230,7 +381,7 @@ pub(super) fn read_shard(
     split: Split,
     shard: &Shard,
     limits: Limits,
-    each: &mut dyn FnMut(u64, Document) -> Result<(), DatasetError>,
+    each: &mut dyn FnMut(&File, Line<'_>) -> Result<(), DatasetError>,
 ) -> Result<(), DatasetError> {
     let name = &shard.path;
     let io = |error| DatasetError::Io { file: name.clone(), error };
@@ -239,15 +390,18 @@ pub(super) fn read_shard(
     if bytes != shard.bytes {
         return Err(altered(name, "bytes", bytes, shard.bytes));
     }
-    let mut hashed = Hashed { inner: file, hash: Sha256::new() };
-    let (mut documents, mut text_bytes) = (0u64, 0u64);
+    let mut hashed = Hashed { inner: &file, hash: Sha256::new() };
+    let (mut documents, mut text_bytes, mut tokens) = (0u64, 0u64, 0u64);
     let mut records = Records::new(BufReader::with_capacity(1 << 20, &mut hashed), limits);
     let mut last: Option<String> = None;
     loop {
         let record = records.next_record().map_err(|error| DatasetError::Corpus { file: name.clone(), error })?;
         let Some(record) = record else { break };
-        let (line, document) = (records.line, Document::from(record));
-        let wrong = |reason| DatasetError::Document { file: name.clone(), line, id: document.id.clone(), reason };
+        let (number, counted, document) = (records.line, record.tokens, Document::from(record));
+        let wrong = |reason| {
+            let (file, id) = (name.clone(), document.id.clone());
+            DatasetError::Document { file, line: number, id, reason }
+        };
         if document.split != split {
             return Err(wrong("belongs to another split"));
         }
@@ -257,7 +411,9 @@ pub(super) fn read_shard(
         last = Some(document.id.clone());
         documents += 1;
         text_bytes += document.text.len() as u64;
-        each(line, document)?;
+        tokens += u64::from(counted.unwrap_or_default());
+        let (offset, bytes) = records.place();
+        each(&file, Line { number, offset, bytes, document, tokens: counted })?;
     }
     drop(records);
     let digest = Digest(hashed.hash.finalize().into());
@@ -270,6 +426,9 @@ pub(super) fn read_shard(
     if text_bytes != shard.text_bytes {
         return Err(altered(name, "bytes of text", text_bytes, shard.text_bytes));
     }
+    if tokens != shard.tokens.unwrap_or_default() {
+        return Err(altered(name, "tokens", tokens, shard.tokens.unwrap_or_default()));
+    }
     Ok(())
 }
 
@@ -279,8 +438,11 @@ fn altered(file: &str, what: &'static str, found: impl ToString, expected: impl 
 
 fn nothing_additional(folder: &Path, manifest: &Manifest) -> Result<(), DatasetError> {
     let io = |error| DatasetError::Io { file: folder.display().to_string(), error };
-    let shards = manifest.splits.values().flat_map(|part| &part.shards).map(|shard| shard.path.as_str());
-    let known: BTreeSet<&str> = shards.chain([MANIFEST, CONTAMINATION]).collect();
+    let shards = manifest.splits.values().flat_map(|part| &part.shards).map(|shard| shard.path.clone());
+    let benchmarks = manifest.benchmarks.iter().map(|(name, held)| held.kind.file_name(name));
+    let tokenizer = manifest.tokenizer.iter().map(|_| TOKENIZER.to_owned());
+    let always = [MANIFEST, CONTAMINATION].map(str::to_owned);
+    let known: BTreeSet<String> = shards.chain(benchmarks).chain(tokenizer).chain(always).collect();
     for entry in fs::read_dir(folder).map_err(io)? {
         let name = entry.map_err(io)?.file_name();
         let name = name.to_string_lossy();
@@ -321,7 +483,7 @@ mod tests {
     use super::*;
     use crate::data::{
         fixture::stand_in,
-        prepare::{Source, prepare},
+        prepare::{Additions, Source, prepare},
     };
     use std::path::PathBuf;
 
@@ -330,11 +492,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let lines = folder.path().join("all.jsonl");
         let corpus = stand_in().unwrap();
-        let records = corpus.documents().iter().map(|d| serde_json::json!({ "id": d.id, "text": d.text }).to_string());
+        let records = corpus.documents().map(Result::unwrap);
+        let records = records.map(|d| serde_json::json!({ "id": d.id, "text": d.text }).to_string());
         fs::write(&lines, records.collect::<Vec<_>>().join("\n")).unwrap();
         let out = folder.path().join("out");
         let source = Source { name: "stand-in".into(), revision: "1".into(), license: "CC0-1.0".into() };
-        prepare(&[lines], &out, &source, Limits::default(), &mut |_| Ok(())).unwrap();
+        prepare(&[lines], &out, &source, &Additions::default(), Limits::default(), &mut |_| Ok(())).unwrap();
         (folder, out)
     }
 
@@ -347,9 +510,9 @@ mod tests {
         let (_folder, out) = prepared();
         let (corpus, manifest) = open(&out, Limits::default()).unwrap();
         let stand_in = stand_in().unwrap();
-        assert_eq!(corpus.documents().len(), stand_in.documents().len());
+        assert_eq!(corpus.len(), stand_in.len());
         for split in Split::ALL {
-            let bytes = |corpus: &Corpus| corpus.of(split).map(|d| d.text.len() as u64).sum::<u64>();
+            let bytes = |corpus: &Corpus| corpus.of(split).map(|d| d.unwrap().text.len() as u64).sum::<u64>();
             assert_eq!((bytes(&corpus), bytes(&stand_in)), (manifest.splits[&split].text_bytes, bytes(&corpus)));
         }
         assert_eq!(manifest.name, "stand-in");

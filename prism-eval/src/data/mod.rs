@@ -8,6 +8,7 @@ pub mod fixture;
 mod parquet;
 pub mod prepare;
 pub mod rows;
+mod shards;
 pub mod split;
 pub mod tokenizer;
 
@@ -15,3 +16,4 @@ pub use alphabet::Alphabet;
 pub use corpus::{Corpus, CorpusError, Document, Limits};
 pub use rows::{Deal, Dealer, DealerError, Resume};
 pub use split::Split;
+pub use tokenizer::{Tokenizer, TokenizerError, TokenizerFile};

@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, each: &mut dyn FnMut(Record) -> Result<(), Datas
     for row in reader.get_row_iter(Some(projection)).map_err(wrong)? {
         let row = row.map_err(wrong)?;
         // The order of the file's own columns, whatever the projection's.
-        let mut record = Record { id: String::new(), text: String::new() };
+        let mut record = Record::default();
         for (place, (column, _)) in row.get_column_iter().enumerate() {
             let value = row.get_string(place).map_err(wrong)?.clone();
             if column == "id" { record.id = value } else { record.text = value }

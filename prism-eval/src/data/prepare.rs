@@ -1,17 +1,23 @@
 //! Shards and manifest from downloaded files.
 //!
 //! The same documents give the same bytes, whatever the order of the files: a document goes to a shard by the hash of its
-//! id, and a shard is in the order of ids. Memory is bounded by the largest shard, some 64 MiB of text, and by the runs of
-//! words of what is held out.
+//! id, and a shard is in the order of ids. Memory is bounded by the largest shard (64 MiB of input, or a 256th part of an
+//! input beyond 16 GiB) and by the runs of words of what is held out, of which a bounded number is compared.
 use super::{
     contamination::HeldOut,
     corpus::{Document, Limits, Record, Records},
-    dataset::{CONTAMINATION, DatasetError, MANIFEST, Manifest, Part, SCHEMA, Shard, read_shard, shard_name},
+    dataset::{
+        CONTAMINATION, DatasetError, HeldBenchmark, HeldTokenizer, MANIFEST, Manifest, Part, SCHEMA, Shard, TOKENIZER,
+        read_shard, shard_name,
+    },
     parquet,
     split::Split,
+    tokenizer::{TokenizerError, TokenizerFile},
 };
+use crate::benchmark::{self, Benchmark};
 use flate2::read::MultiGzDecoder;
 use prism_core::Digest;
+use rayon::prelude::*;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -36,6 +42,15 @@ pub struct Source {
     pub revision: String,
     /// As in [`Manifest::license`].
     pub license: String,
+}
+
+/// What a dataset has beside its documents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Additions {
+    /// A `tokenizer.json`; without one, a token is a byte. Documents of which it would lose something are left out.
+    pub tokenizer: Option<PathBuf>,
+    /// Evaluation tasks by name: how each asks, and its file.
+    pub benchmarks: BTreeMap<String, (benchmark::Kind, PathBuf)>,
 }
 
 /// How far it has come.
@@ -66,11 +81,13 @@ pub enum Progress {
 /// taken. `progress` may stop it by an error.
 ///
 /// # Errors
-/// The first file that can't be read or breaks a limit; a part without documents; a folder that is not new.
+/// The first file that can't be read or breaks a limit; a part without documents; a folder that is not new; a tokenizer or
+/// an evaluation task that can't be used.
 pub fn prepare(
     files: &[PathBuf],
     folder: &Path,
     source: &Source,
+    additions: &Additions,
     limits: Limits,
     progress: &mut dyn FnMut(Progress) -> Result<(), DatasetError>,
 ) -> Result<Manifest, DatasetError> {
@@ -85,7 +102,17 @@ pub fn prepare(
     for file in files {
         input = input.saturating_add(fs::metadata(file).map_err(io(file))?.len());
     }
+    // Before hours of work.
+    let tokenizer = additions.tokenizer.as_deref().map(held_tokenizer).transpose()?;
+    let tasks = held_benchmarks(&additions.benchmarks)?;
     fs::create_dir(folder).map_err(io(folder))?;
+    if let Some((_, bytes)) = &tokenizer {
+        fs::write(folder.join(TOKENIZER), bytes).map_err(io(&folder.join(TOKENIZER)))?;
+    }
+    for (task, bytes) in &tasks {
+        let path = folder.join(task.kind().file_name(task.name()));
+        fs::write(&path, bytes).map_err(io(&path))?;
+    }
     let sorting = folder.join(SORTING);
     fs::create_dir(&sorting).map_err(io(&sorting))?;
 
@@ -102,15 +129,22 @@ pub fn prepare(
                 let text = format!("{}: passes the limit of {} documents", file.display(), limits.documents);
                 return Err(DatasetError::Unusable(text));
             }
-            sorter.put(&record)
+            sorter.put(&Record { tokens: None, ..record })
         })?;
     }
     let heaps = sorter.finish()?;
 
     let mut splits: BTreeMap<Split, Part> = BTreeMap::new();
     let mut held_out = HeldOut::default();
+    for (task, _) in &tasks {
+        task.texts().iter().for_each(|text| held_out.take_question(task.name(), text));
+    }
+    let mut left_out = 0;
     for (split, heap) in heaps {
-        let records = sorted(&heap, limits)?;
+        let mut records = sorted(&heap, limits)?;
+        if let Some((tokenizer, _)) = &tokenizer {
+            left_out += count_tokens(&mut records, tokenizer)?;
+        }
         if records.is_empty() {
             continue;
         }
@@ -121,6 +155,7 @@ pub fn prepare(
         }
         part.documents += shard.documents;
         part.text_bytes += shard.text_bytes;
+        part.tokens = shard.tokens.map(|tokens| part.tokens.unwrap_or_default() + tokens);
         progress(Progress::Written { documents: shard.documents })?;
         part.shards.push(shard);
     }
@@ -132,18 +167,76 @@ pub fn prepare(
         }
     }
     for shard in splits.get(&Split::Train).into_iter().flat_map(|part| &part.shards) {
-        read_shard(folder, Split::Train, shard, limits, &mut |_, document| {
-            held_out.meet(&document.text);
+        read_shard(folder, Split::Train, shard, limits, &mut |_, line| {
+            held_out.meet(&line.document.text);
             Ok(())
         })?;
         progress(Progress::Compared)?;
     }
     let contamination = write_json(&folder.join(CONTAMINATION), &held_out.report())?;
     let Source { name, revision, license } = source.clone();
-    let manifest = Manifest { schema: SCHEMA.into(), name, revision, license, contamination, splits };
+    let tokenizer = tokenizer.map(|(tokenizer, bytes)| HeldTokenizer {
+        sha256: tokenizer.fingerprint(),
+        bytes: bytes.len() as u64,
+        vocabulary: tokenizer.vocabulary(),
+        left_out,
+    });
+    let held = |(task, bytes): (Benchmark, Vec<u8>)| {
+        let held = HeldBenchmark { kind: task.kind(), sha256: task.digest(), bytes: bytes.len() as u64 };
+        (task.name().to_owned(), held)
+    };
+    let benchmarks = tasks.into_iter().map(held).collect();
+    let schema = SCHEMA.into();
+    let manifest = Manifest { schema, name, revision, license, contamination, tokenizer, benchmarks, splits };
     // Last: a folder without it is no dataset.
     write_json(&folder.join(MANIFEST), &manifest)?;
     Ok(manifest)
+}
+
+fn held_tokenizer(path: &Path) -> Result<(TokenizerFile, Vec<u8>), DatasetError> {
+    let bytes = read_up_to(path, TokenizerFile::MAX_BYTES)?;
+    let parsed = TokenizerFile::parse(&bytes);
+    let file = || path.display().to_string();
+    Ok((parsed.map_err(|error| DatasetError::Tokenizer { file: file(), error })?, bytes))
+}
+
+fn held_benchmarks(
+    named: &BTreeMap<String, (benchmark::Kind, PathBuf)>,
+) -> Result<Vec<(Benchmark, Vec<u8>)>, DatasetError> {
+    let held = named.iter().map(|(name, (kind, path))| {
+        let bytes = read_up_to(path, benchmark::MAX_BYTES)?;
+        let file = || path.display().to_string();
+        let parsed = Benchmark::parse(name, *kind, &bytes);
+        Ok((parsed.map_err(|error| DatasetError::Benchmark { file: file(), error })?, bytes))
+    });
+    held.collect()
+}
+
+/// A small file, and a byte more than the limit where it is longer, for its parser to refuse.
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, DatasetError> {
+    let io = |error| DatasetError::Io { file: path.display().to_string(), error };
+    let mut bytes = Vec::new();
+    File::open(path).map_err(io)?.take(limit + 1).read_to_end(&mut bytes).map_err(io)?;
+    Ok(bytes)
+}
+
+/// Counts the tokens of each record, and drops those of which something would be lost; says how many they were.
+fn count_tokens(records: &mut Vec<Record>, tokenizer: &TokenizerFile) -> Result<u64, DatasetError> {
+    let count = |record: &mut Record| {
+        record.tokens = match tokenizer.encode(&record.text) {
+            Ok(tokens) => u32::try_from(tokens.len()).ok(),
+            Err(TokenizerError::Lossy { .. }) => None,
+            Err(error) => {
+                let error = format!("document {:?}: {error}", record.id);
+                return Err(DatasetError::Unusable(error));
+            }
+        };
+        Ok(())
+    };
+    records.par_iter_mut().try_for_each(count)?;
+    let before = records.len();
+    records.retain(|record| record.tokens.is_some());
+    Ok((before - records.len()) as u64)
 }
 
 fn read(
@@ -253,6 +346,7 @@ fn write(folder: &Path, name: &str, records: &[Record]) -> Result<Shard, Dataset
         bytes: bytes.len() as u64,
         documents: records.len() as u64,
         text_bytes: records.iter().map(|record| record.text.len() as u64).sum(),
+        tokens: records.iter().map(|record| record.tokens.map(u64::from)).sum(),
     })
 }
 
@@ -272,7 +366,7 @@ fn write_json(path: &Path, value: &impl Serialize) -> Result<Digest, DatasetErro
 
 impl From<&Document> for Record {
     fn from(document: &Document) -> Self {
-        Self { id: document.id.clone(), text: document.text.clone() }
+        Self { id: document.id.clone(), text: document.text.clone(), tokens: None }
     }
 }
 
@@ -295,7 +389,7 @@ mod tests {
     }
 
     fn prepared(files: &[PathBuf], out: &Path) -> Result<Manifest, DatasetError> {
-        prepare(files, out, &source(), Limits::default(), &mut |_| Ok(()))
+        prepare(files, out, &source(), &Additions::default(), Limits::default(), &mut |_| Ok(()))
     }
 
     #[test]
@@ -303,7 +397,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let corpus = stand_in().unwrap();
-        let documents = corpus.documents();
+        let documents: Vec<Document> = corpus.documents().map(Result::unwrap).collect();
+        let documents = &documents[..];
         fs::write(at("whole.jsonl"), lines(documents)).unwrap();
         let (first, second) = documents.split_at(600);
         fs::write(at("second.jsonl"), lines(second.iter().rev().chain(&first[..5]))).unwrap();
@@ -325,8 +420,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let corpus = stand_in().unwrap();
-        let train: Vec<&Document> = corpus.of(Split::Train).take(20).collect();
-        fs::write(at("train.jsonl"), lines(train)).unwrap();
+        let train: Vec<Document> = corpus.of(Split::Train).take(20).map(Result::unwrap).collect();
+        fs::write(at("train.jsonl"), lines(&train)).unwrap();
         let error = prepared(&[at("train.jsonl")], &at("out")).unwrap_err().to_string();
         assert_eq!(error, "the files hold no document of the validation part: more are needed");
         let error = prepared(&[at("train.jsonl")], &at("out")).unwrap_err();
@@ -343,9 +438,17 @@ mod tests {
     fn it_can_be_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("all.jsonl");
-        fs::write(&path, lines(stand_in().unwrap().documents())).unwrap();
+        let documents: Vec<Document> = stand_in().unwrap().documents().map(Result::unwrap).collect();
+        fs::write(&path, lines(&documents)).unwrap();
         let mut stop = |_| Err(DatasetError::Unusable("stopped".into()));
-        let ended = prepare(&[path], &folder.path().join("out"), &source(), Limits::default(), &mut stop);
+        let ended = prepare(
+            &[path],
+            &folder.path().join("out"),
+            &source(),
+            &Additions::default(),
+            Limits::default(),
+            &mut stop,
+        );
         assert_eq!(ended.unwrap_err().to_string(), "stopped");
     }
 }

@@ -13,13 +13,13 @@ pub fn parameters(graph: &ResolvedGraph) -> u64 {
 
 /// Floating-point operations to train on one token: six for each weight of each matrix product (forward and both
 /// backward products; Kaplan et al. 2020), and `6 · (query width + value width) · sequence` for each attention, the
-/// scores of the whole row counted. Norms, activations and sums are left out.
+/// scores of the whole row counted. Norms, activations, recurrences and sums are left out.
 #[must_use]
 pub fn flops_per_token(graph: &ResolvedGraph) -> u64 {
     let widths = Widths::of(graph);
     let sequence = u128::from(graph.sequence);
     let steps = graph.steps.iter().map(|step| match &step.op {
-        Op::Linear { weight, .. } => widths.weight(*weight).saturating_mul(6),
+        Op::Linear { weight, .. } | Op::Convolution { weight, .. } => widths.weight(*weight).saturating_mul(6),
         Op::Attention { heads, kv_heads, .. } => {
             let queries = widths.inputs(&step.inputs, 0);
             // Each value head serves `heads / kv_heads` query heads.
@@ -46,6 +46,8 @@ pub fn peak_bytes(graph: &ResolvedGraph, batch: u32, sequence: u32) -> u64 {
             Op::LearnedPositions { .. } | Op::Linear { .. } | Op::Multiply => 3,
             Op::Activation { .. } => 5,
             Op::LayerNorm { .. } | Op::RmsNorm { .. } => 6,
+            Op::Recurrence => 8,
+            Op::Convolution { .. } => 5,
             Op::Attention { .. } => 12,
         };
         let own = widths.value(at + 1).saturating_mul(positions).saturating_mul(copies);
@@ -61,22 +63,22 @@ pub fn peak_bytes(graph: &ResolvedGraph, batch: u32, sequence: u32) -> u64 {
     saturate(total.saturating_add(logits).saturating_mul(4))
 }
 
-/// Depth: on the longest way from the tokens to the output, the number of attentions or of activations, whichever is
-/// more. A usual transformer block counts 1, however it is spelled.
+/// Depth: on the longest way from the tokens to the output, the number of attentions and recurrences, or of activations,
+/// whichever is more. A usual transformer block counts 1, however it is spelled.
 #[must_use]
 pub fn layers(graph: &ResolvedGraph) -> u32 {
     let mut depths: Vec<(u32, u32)> = vec![(0, 0)];
     for step in &graph.steps {
         let inputs = step.inputs.iter().filter_map(|id| depths.get(index(id.0)));
-        let (attentions, activations) =
+        let (mixers, activations) =
             inputs.fold((0, 0), |deepest, depth| (depth.0.max(deepest.0), depth.1.max(deepest.1)));
         depths.push(match step.op {
-            Op::Attention { .. } => (attentions + 1, activations),
-            Op::Activation { .. } => (attentions, activations + 1),
-            _ => (attentions, activations),
+            Op::Attention { .. } | Op::Recurrence => (mixers + 1, activations),
+            Op::Activation { .. } => (mixers, activations + 1),
+            _ => (mixers, activations),
         });
     }
-    depths.get(index(graph.output.0)).map_or(0, |(attentions, activations)| (*attentions).max(*activations))
+    depths.get(index(graph.output.0)).map_or(0, |(mixers, activations)| (*mixers).max(*activations))
 }
 
 struct Widths<'a> {

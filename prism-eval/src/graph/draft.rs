@@ -105,9 +105,13 @@ impl Op {
             Self::Linear { weight, bias, .. } => [Some(*weight), *bias],
             Self::LayerNorm { gain, bias, .. } => [Some(*gain), *bias],
             Self::RmsNorm { gain, .. } => [Some(*gain), None],
-            Self::Attention { .. } | Self::Add | Self::Multiply | Self::Activation { .. } | Self::Shift { .. } => {
-                [None, None]
-            }
+            Self::Convolution { weight, bias } => [Some(*weight), *bias],
+            Self::Attention { .. }
+            | Self::Add
+            | Self::Multiply
+            | Self::Activation { .. }
+            | Self::Shift { .. }
+            | Self::Recurrence => [None, None],
         }
     }
 
@@ -116,7 +120,7 @@ impl Op {
         let mut op = self.clone();
         match &mut op {
             Self::Embedding { table } | Self::LearnedPositions { table } => *table = rename(*table),
-            Self::Linear { weight, bias, .. } => {
+            Self::Linear { weight, bias, .. } | Self::Convolution { weight, bias } => {
                 *weight = rename(*weight);
                 *bias = bias.map(rename);
             }
@@ -125,7 +129,12 @@ impl Op {
                 *bias = bias.map(rename);
             }
             Self::RmsNorm { gain, .. } => *gain = rename(*gain),
-            Self::Attention { .. } | Self::Add | Self::Multiply | Self::Activation { .. } | Self::Shift { .. } => {}
+            Self::Attention { .. }
+            | Self::Add
+            | Self::Multiply
+            | Self::Activation { .. }
+            | Self::Shift { .. }
+            | Self::Recurrence => {}
         }
         op
     }

@@ -82,6 +82,11 @@ fn node(text: &mut String, graph: &ResolvedGraph, widths: &[u32], at: usize, ste
         }
         .to_owned(),
         Op::Shift { by } => format!("shift by {by}"),
+        Op::Convolution { weight, .. } => {
+            let taps = graph.weights.get(index(weight.0)).and_then(|weight| weight.shape.first());
+            format!("causal convolution of {}", taps.copied().unwrap_or_default())
+        }
+        Op::Recurrence => "gated recurrence".to_owned(),
     };
     let name = at + 1;
     let _ = match step.op {
@@ -176,7 +181,8 @@ mod tests {
         for name in baselines::NAMES {
             let spec = baselines::spec(name).unwrap().unwrap();
             let (shallow, deep) = (drawn(&spec, 1), drawn(&spec, 12));
-            assert_eq!(shallow.matches("attention, 4 heads").count(), 1, "{shallow}");
+            let mixers = ["attention, 4 heads", "gated recurrence"].map(|mixer| shallow.matches(mixer).count());
+            assert_eq!(mixers.iter().sum::<usize>(), 1, "{shallow}");
             assert!(shallow.contains("\"× 2\""), "{shallow}");
             assert!(deep.contains("\"× 24\""), "{deep}");
             assert_eq!(shallow.lines().count(), deep.lines().count());

@@ -2,10 +2,10 @@
 //!
 //! [`GraphSpec`] is what a miner writes ([`read`]); [`GraphSpec::resolve`] gives the [`ResolvedGraph`]: canonical,
 //! name-free, and what is trained, hashed and drawn.
-pub mod architecture;
 pub mod baselines;
 mod canonical;
 mod check;
+mod class;
 pub mod context;
 pub mod cost;
 pub(crate) mod draft;
@@ -19,9 +19,9 @@ mod simplify;
 pub mod spec;
 mod weights;
 
-pub use architecture::ArchitectureGraph;
 pub use canonical::{MAX_CANONICAL_BYTES, family};
 pub(crate) use check::ahead;
+pub use class::class;
 pub use context::{Context, Limits, MAX_SOURCE_BYTES};
 pub use cost::{flops_per_token, layers, parameters, peak_bytes};
 pub use error::{GraphError, Place};

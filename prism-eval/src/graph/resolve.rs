@@ -268,6 +268,13 @@ impl<'a> Lowering<'a, '_> {
                 }
                 self.push(node, Op::Shift { by }, inputs)?
             }
+            "causal_convolution" => {
+                let (width, kernel) = (self.width(node, &inputs)?, self.size(node, "kernel", node.kernel.as_ref())?);
+                let weight = self.weight(node, "weight", &[kernel, width]);
+                let bias = node.bias.unwrap_or(false).then(|| self.weight(node, "bias", &[width]));
+                self.push(node, Op::Convolution { weight, bias }, inputs)?
+            }
+            "gated_recurrence" => self.push(node, Op::Recurrence, inputs)?,
             "dropout" => {
                 let rate = node.rate.as_ref().map(|_| self.number(node, "rate", node.rate.as_ref())).transpose()?;
                 if rate.is_some_and(|rate| rate != 0) {

@@ -148,6 +148,17 @@ pub enum Op {
         /// Positions.
         by: i32,
     },
+    /// A causal convolution of each channel by itself: at position `t` the sum over `j` of row `j` of the weight times the
+    /// value at `t - j`; zeros before the start.
+    Convolution {
+        /// `[kernel, width]`.
+        weight: WeightId,
+        /// `[width]`.
+        bias: Option<WeightId>,
+    },
+    /// The gated linear recurrence of inputs `gate`, `candidate`, element by element: `h_t = (1 - z_t) h_(t-1) + z_t c_t`
+    /// with `z = sigmoid(gate)` and `h` 0 before the start (Martin, Cundy 2018; minGRU, Feng et al. 2024).
+    Recurrence,
 }
 
 /// How positions enter attention.

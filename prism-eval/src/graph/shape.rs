@@ -51,7 +51,7 @@ pub enum ShapeError {
     /// A weight that doesn't fit.
     #[error("has a weight of shape {found:?} where {expected:?} belongs")]
     Weight {
-        /// What belongs there; the second number is free where it is 0.
+        /// What belongs there; a number is free where it is 0.
         expected: Vec<u32>,
         /// What is there.
         found: Vec<u32>,
@@ -92,6 +92,8 @@ pub(crate) trait Shapes {
 
 /// Smallest and largest base of rotary frequencies.
 pub(crate) const ROTARY_BASE: (f64, f64) = (10.0, 100_000_000.0);
+/// Most positions that a convolution reads.
+pub(crate) const MAX_KERNEL: u32 = 64;
 /// Added inside the roots of norms, for all.
 pub(crate) const EPSILON: f64 = 1e-5;
 
@@ -118,6 +120,7 @@ pub(crate) fn infer(op: &Op, inputs: &[ValueId], shapes: &impl Shapes) -> Result
     };
     match op {
         Op::Attention { .. } => exactly(3, "3")?,
+        Op::Recurrence => exactly(2, "2")?,
         Op::Add | Op::Multiply if inputs.len() < 2 => {
             return Err(ShapeError::Inputs { expected: "2 or more", found: inputs.len() });
         }
@@ -207,6 +210,28 @@ pub(crate) fn infer(op: &Op, inputs: &[ValueId], shapes: &impl Shapes) -> Result
             }
             left
         }
+        Op::Recurrence => {
+            let (left, right) = (hidden(0)?, hidden(1)?);
+            if left != right {
+                return Err(ShapeError::Widths { left, right });
+            }
+            left
+        }
+        Op::Convolution { weight: taps, bias } => {
+            let width = hidden(0)?;
+            match weight(*taps)? {
+                [kernel, channels] if *channels == width => {
+                    if *kernel == 0 || *kernel > MAX_KERNEL.min(shapes.sequence()) {
+                        return Err(ShapeError::Range { what: "kernel", value: i64::from(*kernel) });
+                    }
+                }
+                found => return Err(ShapeError::Weight { expected: vec![0, width], found: found.to_vec() }),
+            }
+            if let Some(bias) = bias {
+                fits(*bias, &[width])?;
+            }
+            width
+        }
         Op::Activation { .. } => hidden(0)?,
         Op::Shift { by } => {
             if by.unsigned_abs() >= shapes.sequence() {
@@ -218,8 +243,8 @@ pub(crate) fn infer(op: &Op, inputs: &[ValueId], shapes: &impl Shapes) -> Result
     Ok(Shape::Hidden(width))
 }
 
-/// By how many positions a result may depend on tokens after its own, given the same of its inputs: attention looks
-/// back, so only [`Op::Shift`] moves it. Causal is whatever is at most 0.
+/// By how many positions a result may depend on tokens after its own, given the same of its inputs: attention,
+/// convolution and recurrence look back, so only [`Op::Shift`] moves it. Causal is whatever is at most 0.
 pub(crate) fn lookahead(op: &Op, inputs: impl Iterator<Item = i64>) -> i64 {
     let furthest = inputs.max().unwrap_or(0);
     match op {

@@ -78,6 +78,8 @@ pub struct Node {
     pub activation: Option<Activation>,
     /// The activation of the operator `activation`.
     pub function: Option<Activation>,
+    /// Of `causal_convolution`: how many positions it reads, its own among them; 1 to 64.
+    pub kernel: Option<Expression>,
     /// Positions to shift by, into the future; negative looks ahead.
     pub by: Option<Expression>,
     /// Of `dropout`: only 0.
@@ -128,7 +130,7 @@ impl GraphSpec {
 
 impl Node {
     /// Every operator with the attributes that it takes besides `id`, `op` and `of`.
-    pub const OPERATORS: [(&'static str, &'static [&'static str]); 15] = [
+    pub const OPERATORS: [(&'static str, &'static [&'static str]); 17] = [
         ("embedding", &["dim"]),
         ("learned_positions", &[]),
         ("linear", &["dim", "bias", "tied"]),
@@ -142,6 +144,8 @@ impl Node {
         ("multiply", &[]),
         ("activation", &["function"]),
         ("shift", &["by"]),
+        ("causal_convolution", &["kernel", "bias"]),
+        ("gated_recurrence", &[]),
         ("dropout", &["rate"]),
         ("repeat", &["times", "nodes", "output", "tied"]),
     ];
@@ -160,6 +164,7 @@ impl Node {
             ("rotary_base", self.rotary_base.is_some()),
             ("activation", self.activation.is_some()),
             ("function", self.function.is_some()),
+            ("kernel", self.kernel.is_some()),
             ("by", self.by.is_some()),
             ("rate", self.rate.is_some()),
             ("tied", self.tied.is_some()),

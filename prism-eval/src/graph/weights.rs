@@ -5,7 +5,8 @@
 //! |---|---|---|
 //! | tables | normal, `sqrt(2 / (5 · width))` | small init, Nguyen, Salazar 2019; 0.023 at GPT-2's width, where GPT-2 has 0.02 |
 //! | matrices | normal, `sqrt(2 / (5 · in))` | the same |
-//! | of these, those that feed nothing but a sum | the same over `n`, the number of them | depth scaling of GPT-J (Wang, Komatsuzaki 2021): blocks start near the identity |
+//! | taps of convolutions | normal, `sqrt(2 / (5 · kernel))` | the same: a channel reads as many values |
+//! | of matrices, those that feed nothing but a sum | the same over `n`, the number of them | depth scaling of GPT-J (Wang, Komatsuzaki 2021): blocks start near the identity |
 //! | gains, biases | 1, 0 | |
 //!
 //! Tables at a fixed 0.02 suit wide models only: at width 64 the tied GPT baseline then stood at 3.5 bits per byte where
@@ -36,7 +37,7 @@ pub(crate) fn describe(shapes: &[Vec<u32>], steps: &[Step], output: ValueId) -> 
             Op::Embedding { .. } | Op::LearnedPositions { .. } | Op::Linear { transposed: true, .. } => {
                 WeightRole::Embedding
             }
-            Op::Linear { .. } => WeightRole::Matrix,
+            Op::Linear { .. } | Op::Convolution { .. } => WeightRole::Matrix,
             _ => WeightRole::Gain,
         };
         if let Some(first) = first {
@@ -68,7 +69,7 @@ pub(crate) fn describe(shapes: &[Vec<u32>], steps: &[Step], output: ValueId) -> 
     weights.collect()
 }
 
-/// Deviations of the matrices; a tied one takes the smallest that any use asks for.
+/// Deviations of the matrices and taps; a tied one takes the smallest that any use asks for.
 fn deviations(shapes: &[Vec<u32>], steps: &[Step], output: ValueId) -> Vec<f64> {
     let mut users: Vec<(u32, bool)> = vec![(0, true); steps.len() + 1];
     for step in steps {
@@ -94,6 +95,14 @@ fn deviations(shapes: &[Vec<u32>], steps: &[Step], output: ValueId) -> Vec<f64> 
         let deviation = small(*inside) / share;
         if let Some(least) = deviations.get_mut(index(weight.0)) {
             *least = least.min(deviation);
+        }
+    }
+    for step in steps {
+        if let Op::Convolution { weight, .. } = step.op
+            && let Some([kernel, _]) = shapes.get(index(weight.0)).map(Vec::as_slice)
+            && let Some(least) = deviations.get_mut(index(weight.0))
+        {
+            *least = least.min(small(*kernel));
         }
     }
     deviations

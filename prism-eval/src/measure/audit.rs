@@ -9,7 +9,7 @@ use crate::{
     player::{Claims, Logits, Rows},
 };
 use prism_core::{Error, Fault, Finite, Kind, Result, Seed, evidence::Audit, seed::Draws, trainer::Surroundings};
-use std::{f64::consts::LN_2, fs::File, io::Read};
+use std::{f64::consts::LN_2, fs::File, io::Read, ops::Range};
 
 /// Fewest audits whose mean is judged: the scatter of fewer is not known well enough.
 const FEWEST: u32 = 16;
@@ -41,19 +41,26 @@ pub(super) fn draws(around: &Surroundings) -> Result<Draws> {
 pub(super) struct Disguise {
     /// True up to the cut, a decoy after it; a copy of its own, as wide as the true rows.
     pub(super) rows: Rows,
-    /// The last true position of each row: uniform over predicted positions.
+    /// The last true position of each row: uniform over the positions that count.
     pub(super) cuts: Vec<u32>,
 }
 
 impl Disguise {
+    /// Cut at any predicted position.
     pub(super) fn of(deal: &Deal, dealer: &Dealer, draws: &mut Draws) -> Result<Self> {
+        let positions = deal.rows.columns.saturating_sub(1);
+        Self::within(deal, &vec![0..positions; deal.rows.rows as usize], dealer, draws)
+    }
+
+    /// Cut within the span of each row.
+    pub(super) fn within(deal: &Deal, spans: &[Range<u32>], dealer: &Dealer, draws: &mut Draws) -> Result<Self> {
         let Rows { rows, columns, .. } = deal.rows;
         let mut disguised = dealer.decoys(rows, draws)?;
         let width = columns.max(1) as usize;
         let mut cuts = Vec::with_capacity(rows as usize);
-        for (row, truth) in disguised.tokens.chunks_mut(width).zip(deal.rows.tokens.chunks(width)) {
-            let cut = draws.below(u64::from(columns.saturating_sub(1)));
-            let cut = u32::try_from(cut).unwrap_or_default();
+        for ((row, truth), span) in disguised.tokens.chunks_mut(width).zip(deal.rows.tokens.chunks(width)).zip(spans) {
+            let cut = draws.below(u64::from(span.end.saturating_sub(span.start)));
+            let cut = span.start.saturating_add(u32::try_from(cut).unwrap_or_default());
             for (token, truth) in row.iter_mut().zip(truth).take(cut as usize + 1) {
                 *token = *truth;
             }
@@ -227,7 +234,7 @@ mod tests {
         ) {
             let corpus = stand_in().unwrap();
             let mut dealer = Dealer::new(&corpus, &task(&corpus)).unwrap();
-            let deal = dealer.upcoming(6);
+            let deal = dealer.upcoming(6).unwrap();
             let claims = Claims { values: claims, rows: 6, positions: 32 };
             let claimed = claims.values.iter().map(|nats| f64::from(*nats)).sum::<f64>() / LN_2 / 192.0;
             let expected = truth.iter().sum::<f64>() / 192.0;
@@ -255,7 +262,7 @@ mod tests {
     fn rows_that_are_not_audited_are_cut_and_disguised_like_the_others() {
         let corpus = stand_in().unwrap();
         let mut dealer = Dealer::new(&corpus, &task(&corpus)).unwrap();
-        let deal = dealer.upcoming(6);
+        let deal = dealer.upcoming(6).unwrap();
         let mut draws = Seed::of("test", &[]).draws();
         let (mut counts, mut rows) = ([0u32; 32], [0u32; 6]);
         for _ in 0..600 {

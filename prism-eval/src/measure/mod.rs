@@ -6,6 +6,7 @@ pub mod checkpoint;
 pub mod plan;
 mod point;
 pub mod run;
+pub mod signals;
 #[cfg(test)]
 pub(crate) mod tasks;
 mod watch;

@@ -12,7 +12,7 @@ use prism_core::{
     evidence::{Audit, Estimate, Point, Work},
     seed::Draws,
 };
-use std::f64::consts::LN_2;
+use std::{f64::consts::LN_2, ops::Range};
 
 /// Standard errors by which predictions before training must be better than half the uniform code to be refused.
 const FIRST_Z: f64 = 3.0;
@@ -53,10 +53,39 @@ impl<'a> Meter<'a> {
         place: Place,
     ) -> Result<Point> {
         let (row_bits, audits) = match player.measuring() {
-            Measuring::Prefixes if !player.trusted() => self.by_prefixes(player, dealer, deal).await?,
+            Measuring::Prefixes if !player.trusted() => self.by_prefixes(player, dealer, deal, None).await?,
             _ => self.by_claims(player, dealer, deal, place).await?,
         };
         Ok(Point { step: place.step, tokens: place.tokens, row_bits, row_bytes: deal.bytes.clone(), audits })
+    }
+
+    /// Bits of a span of each row, after training. Where claims need it, every row is audited at a position of its span.
+    /// What it returns has not been judged yet.
+    pub(super) async fn spans(
+        &mut self,
+        player: &mut dyn Player,
+        dealer: &Dealer,
+        deal: &Deal,
+        spans: &[Range<u32>],
+    ) -> Result<(Vec<Finite>, Vec<Audit>)> {
+        let place = Place { step: self.task.budget.steps, tokens: self.task.budget.tokens, audits: deal.rows.rows };
+        if player.trusted() {
+            let claims = self.claims(player, deal, place.step).await?;
+            return Ok((span_bits(&claims, spans, 0.0)?, vec![]));
+        }
+        if player.measuring() == Measuring::Prefixes {
+            return self.by_prefixes(player, dealer, deal, Some(spans)).await;
+        }
+        let (claims, audits) = self.audited(player, dealer, deal, Some(spans), place).await?;
+        Ok((span_bits(&claims, spans, audit::correction(&audits))?, audits))
+    }
+
+    /// Ends a run that the audits of its answers accuse.
+    ///
+    /// # Errors
+    /// By the miner.
+    pub(super) fn judge_answers(&mut self, audits: &[Audit]) -> Result<()> {
+        audit::judge(audits, &mut self.gap, self.task.measuring.alarm_bits)
     }
 
     /// Ends a run that a point accuses.
@@ -83,10 +112,23 @@ impl<'a> Meter<'a> {
             let claims = self.claims(player, deal, place.step).await?;
             return Ok((row_bits(&claims, 0.0)?, vec![]));
         }
+        let (claims, audits) = self.audited(player, dealer, deal, None, place).await?;
+        Ok((row_bits(&claims, audit::correction(&audits))?, audits))
+    }
+
+    /// Claims, and audits of as many rows as the place says, at positions of the spans.
+    async fn audited(
+        &mut self,
+        player: &mut dyn Player,
+        dealer: &Dealer,
+        deal: &Deal,
+        spans: Option<&[Range<u32>]>,
+        place: Place,
+    ) -> Result<(Claims, Vec<Audit>)> {
         // The state comes first: nothing of the rows can be in it.
         let snapshot = self.watch.bound(player.snapshot()).await?;
         let claims = self.claims(player, deal, place.step).await?;
-        let disguise = Disguise::of(deal, dealer, &mut self.secret)?;
+        let disguise = self.disguise(dealer, deal, spans)?;
         self.watch.bound(player.freeze()).await?;
         let mut auditor = self.auditor(player, snapshot).await?;
         let logits = self.watch.bound(auditor.logits_at(&disguise.rows, &disguise.cuts)).await?;
@@ -95,7 +137,7 @@ impl<'a> Meter<'a> {
         let targets = audit::targets(deal, &disguise.cuts);
         let audited = audit::bits(&logits, &targets, self.task.data.vocabulary)?;
         let audits = audit::compare(&claims, &disguise.cuts, &audited, place.audits, &mut self.secret)?;
-        Ok((row_bits(&claims, audit::correction(&audits))?, audits))
+        Ok((claims, audits))
     }
 
     /// One position of each row, uniform, stands for the row: unbiased, and as noisy as it sounds.
@@ -104,9 +146,10 @@ impl<'a> Meter<'a> {
         player: &mut dyn Player,
         dealer: &Dealer,
         deal: &Deal,
+        spans: Option<&[Range<u32>]>,
     ) -> Result<(Vec<Finite>, Vec<Audit>)> {
         let snapshot = self.watch.bound(player.snapshot()).await?;
-        let disguise = Disguise::of(deal, dealer, &mut self.secret)?;
+        let disguise = self.disguise(dealer, deal, spans)?;
         self.watch.bound(player.freeze()).await?;
         let mut auditor = self.auditor(player, snapshot).await?;
         let mut audited = Vec::with_capacity(disguise.cuts.len());
@@ -116,14 +159,26 @@ impl<'a> Meter<'a> {
         }
         self.dismiss(auditor).await?;
         self.watch.bound(player.thaw()).await?;
-        let positions = f64::from(deal.rows.columns.saturating_sub(1));
-        let row_bits: Option<Vec<Finite>> = audited.iter().map(|bits| Finite::new(bits * positions)).collect();
+        let positions = |row: usize| match spans {
+            Some(spans) => spans.get(row).map_or(0, |span| span.end.saturating_sub(span.start)),
+            None => deal.rows.columns.saturating_sub(1),
+        };
+        let rows = audited.iter().enumerate();
+        let row_bits: Option<Vec<Finite>> =
+            rows.map(|(row, bits)| Finite::new(bits * f64::from(positions(row)))).collect();
         let audits = (0..).zip(&disguise.cuts).zip(&audited).map(|((row, position), bits)| {
             let bits = Finite::new(*bits)?;
             Some(Audit { row, position: *position, claimed: bits, audited: bits })
         });
         let audits: Option<Vec<Audit>> = audits.collect();
         row_bits.zip(audits).ok_or_else(|| Error::invalid("bits of a row are too large"))
+    }
+
+    fn disguise(&mut self, dealer: &Dealer, deal: &Deal, spans: Option<&[Range<u32>]>) -> Result<Disguise> {
+        match spans {
+            Some(spans) => Disguise::within(deal, spans, dealer, &mut self.secret),
+            None => Disguise::of(deal, dealer, &mut self.secret),
+        }
     }
 
     async fn claims(&self, player: &mut dyn Player, deal: &Deal, step: u64) -> Result<Claims> {
@@ -169,6 +224,19 @@ fn row_bits(claims: &Claims, correction: f64) -> Result<Vec<Finite>> {
     let bits = claims.values.chunks(positions as usize).map(|row| {
         let nats: f64 = row.iter().map(|nats| f64::from(*nats)).sum();
         let bits = nats / LN_2 + correction * f64::from(positions);
+        Finite::new(bits).ok_or_else(|| Error::invalid("bits of a row are too large"))
+    });
+    bits.collect()
+}
+
+/// Bits of a span of each row, as [`row_bits`].
+fn span_bits(claims: &Claims, spans: &[Range<u32>], correction: f64) -> Result<Vec<Finite>> {
+    let positions = claims.positions.max(1);
+    let bits = claims.values.chunks(positions as usize).zip(spans).map(|(row, span)| {
+        let claimed = row.get(span.start as usize..span.end as usize);
+        let claimed = claimed.ok_or_else(|| Error::bug("span outside its row"))?;
+        let nats: f64 = claimed.iter().map(|nats| f64::from(*nats)).sum();
+        let bits = nats / LN_2 + correction * claimed.len() as f64;
         Finite::new(bits).ok_or_else(|| Error::invalid("bits of a row are too large"))
     });
     bits.collect()

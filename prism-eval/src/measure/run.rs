@@ -8,12 +8,13 @@ use super::{
     watch::{Watch, within},
 };
 use crate::{
+    benchmark::Asked,
     data::{Deal, Dealer},
     player::{Measuring, Player, StepReport},
 };
 use prism_core::{
     Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
-    evidence::{EVIDENCE_SCHEMA, RunOutcome, Series, Witness, Work},
+    evidence::{Audit, EVIDENCE_SCHEMA, RunOutcome, Series, TaskAnswers, Witness, Work},
     observer::Event,
     submission::FailureClass,
     trainer::Surroundings,
@@ -24,7 +25,8 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(20);
 
 /// Carries out a task with a player: trains it on the dealt rows, and at each measuring point lets it predict the
-/// next ones before it may train on them; after training, the held-out rows.
+/// next ones before it may train on them; after training, the held-out rows, and then the questions of the dataset's
+/// evaluation tasks, where rows are held out.
 ///
 /// Claims of a player that is not trusted are audited at every point that the plan says, and all held-out rows are: a
 /// player that cheats only after training must be seen. While an auditor lives the player is frozen. Claims that the
@@ -132,6 +134,7 @@ pub fn blank(task: &TrainTask) -> Evidence {
         held_out: None,
         series: [].into(),
         counters: [("tokens".to_owned(), 0)].into(),
+        tasks: [].into(),
         artifacts: [].into(),
         engine: String::new(),
         device: String::new(),
@@ -190,7 +193,7 @@ impl Run<'_> {
             if let Some((_, audits)) = points.next_if(|(point, _)| **point == step) {
                 // Before the rows are shown: what is saved knows nothing of them.
                 let saved = self.watch.bound(self.saver.save(player, step)).await?;
-                let deal = rows.upcoming(measuring.rows);
+                let deal = rows.upcoming(measuring.rows)?;
                 let point = self.meter.take(player, rows, &deal, Place { step, tokens, audits: *audits }).await?;
                 around.observer.on(&Event::Measured { task: id, point: &point });
                 let verdict = self.meter.judge(&point);
@@ -202,7 +205,7 @@ impl Run<'_> {
                     self.saver.record(state, evidence, work, self.watch.spent()).await?;
                 }
             }
-            let batch = rows.training(budget.batch);
+            let batch = rows.training(budget.batch)?;
             let mut report = self.watch.bound(player.train(&batch.rows)).await?;
             for _ in 1..task.role.inner_steps() {
                 report = self.watch.bound(player.train(&batch.rows)).await?;
@@ -214,16 +217,42 @@ impl Run<'_> {
         }
         if measuring.held_out_rows > 0 {
             self.check(player).await?;
-            let deal = rows.held_out(measuring.held_out_rows);
+            let deal = rows.held_out(measuring.held_out_rows)?;
             let place = Place { step: budget.steps, tokens, audits: measuring.held_out_rows };
             let point = self.meter.take(player, rows, &deal, place).await?;
             let verdict = self.meter.judge(&point);
             evidence.held_out = Some(point);
             verdict?;
+            self.ask(player, rows, evidence).await?;
         }
         let snapshot = self.watch.bound(player.snapshot()).await?;
         evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
         self.check(player).await
+    }
+
+    /// Asks the questions of the dataset's evaluation tasks, in the order of their names. What is audited is one position
+    /// of each choice: a player that can't be caught at one in a few can't turn many answers.
+    async fn ask(&mut self, player: &mut dyn Player, rows: &Dealer, evidence: &mut Evidence) -> Result<()> {
+        let task = self.task;
+        let most = task.measuring.held_out_rows.max(task.measuring.rows);
+        let columns = task.budget.sequence.saturating_add(1);
+        for benchmark in rows.corpus().benchmarks() {
+            let asked = Asked::of(benchmark, rows.corpus(), rows.alphabet(), &task.cohort, columns)?;
+            let (mut bits, mut audits) = (Vec::new(), Vec::new());
+            for (deal, spans) in asked.batches(most) {
+                self.check(player).await?;
+                let before = u32::try_from(bits.len()).unwrap_or(u32::MAX);
+                let taken = self.meter.spans(player, rows, &deal, spans).await?;
+                bits.extend(taken.0);
+                audits
+                    .extend(taken.1.into_iter().map(|audit| Audit { row: before.saturating_add(audit.row), ..audit }));
+            }
+            let verdict = self.meter.judge_answers(&audits);
+            let answers = TaskAnswers { audits, ..asked.answers(benchmark, &bits) };
+            evidence.tasks.insert(benchmark.name().to_owned(), answers);
+            verdict?;
+        }
+        Ok(())
     }
 
     /// That the run has time left, of both kinds.

@@ -5,7 +5,7 @@ use crate::{
 };
 use prism_core::{
     Digest, Finite, Seed, TrainTask,
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA},
 };
 
 /// A task of 12 steps of 4 rows of 32, measured before steps 0, 5 and 10, not every row audited.
@@ -13,6 +13,7 @@ pub(crate) fn task(corpus: &Corpus) -> TrainTask {
     let digest = Digest::of(b"none");
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::default(),
         role: RunRole::Recipe,
         subject: Subject::Native { graph: digest, recipe: digest },
         data: DataRef { dataset: corpus.fingerprint(), tokenizer: Bytes::fingerprint(), vocabulary: Bytes::VOCABULARY },

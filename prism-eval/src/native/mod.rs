@@ -15,6 +15,7 @@ mod operators;
 mod optimizer;
 mod pass;
 mod player;
+mod recurrence;
 mod schedule;
 #[cfg(test)]
 mod tests;

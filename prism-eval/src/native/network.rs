@@ -163,6 +163,8 @@ fn values(graph: &ResolvedGraph, step: &Step, width: u128) -> (u128, u128) {
             (copies + scores, copies + 3 * scores)
         }
         Op::LayerNorm { .. } | Op::RmsNorm { .. } => (2 * width, 2 * width),
+        Op::Recurrence => (4 * width, 5 * width),
+        Op::Convolution { .. } => (width, 3 * width),
         Op::Activation { .. } => (2 * width, 4 * width),
         _ => (width, width),
     }

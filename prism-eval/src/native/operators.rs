@@ -2,6 +2,7 @@
 use super::{
     attention::{self, Heads, Rotary, causal_mask},
     network::Network,
+    recurrence,
 };
 use crate::graph::resolved::{Activation, Op, Positions, WeightId};
 use burn::tensor::{Bool, Device, IndexingUpdateOp, Int, Tensor, activation::sigmoid};
@@ -54,6 +55,7 @@ pub(super) enum Saved {
     Nothing,
     Input(Tensor<2>),
     Pair(Tensor<2>, Tensor<2>),
+    Recurrence(recurrence::Saved),
     Attention(Box<attention::Saved>),
 }
 
@@ -155,6 +157,28 @@ impl Shard<'_> {
             }
             Op::Activation { function } => activate(*function, next()?),
             Op::Shift { by } => (self.shift(next()?, i64::from(*by)), Saved::Nothing),
+            Op::Convolution { weight, bias } => {
+                let x = next()?;
+                let mut sum = None;
+                for (back, tap) in (0i64..).zip(taps(self.weight(*weight)?)) {
+                    let term = self.shift(x.clone(), back).mul(tap);
+                    sum = Some(match sum {
+                        Some(sum) => term.add(sum),
+                        None => term,
+                    });
+                }
+                let sum = sum.ok_or_else(|| Error::bug(format!("step {index} has a convolution without taps")))?;
+                let sum = match bias {
+                    Some(bias) => sum.add(self.weight(*bias)?),
+                    None => sum,
+                };
+                (sum, Saved::Input(x))
+            }
+            Op::Recurrence => {
+                let (gate, candidate) = (next()?, next()?);
+                let (value, saved) = recurrence::forward(gate, candidate, self.rows, self.positions);
+                (value, Saved::Recurrence(saved))
+            }
         })
     }
 
@@ -218,6 +242,21 @@ impl Shard<'_> {
             (Op::Multiply, Saved::Pair(a, b)) => vec![gradient.clone().mul(b), gradient.mul(a)],
             (Op::Activation { function }, Saved::Pair(a, b)) => vec![of_activation(*function, a, b, gradient)],
             (Op::Shift { by }, Saved::Nothing) => vec![self.shift(gradient, -i64::from(*by))],
+            (Op::Convolution { weight, bias }, Saved::Input(x)) => {
+                if let Some(bias) = bias {
+                    weights.add(*bias, gradient.clone().sum_dim(0));
+                }
+                let (mut of_taps, mut of_input) = (vec![], gradient.zeros_like());
+                for (back, tap) in (0i64..).zip(taps(self.weight(*weight)?)) {
+                    of_taps.push(self.shift(x.clone(), back).mul(gradient.clone()).sum_dim(0));
+                    of_input = of_input.add(self.shift(gradient.clone().mul(tap), -back));
+                }
+                weights.add(*weight, Tensor::cat(of_taps, 0));
+                vec![of_input]
+            }
+            (Op::Recurrence, Saved::Recurrence(saved)) => {
+                recurrence::backward(saved, gradient, self.rows, self.positions).into()
+            }
             _ => return Err(Error::bug(format!("step {index} kept the wrong values for its gradients"))),
         })
     }
@@ -238,6 +277,11 @@ impl Shard<'_> {
         let parts = if by < 0 { vec![x.narrow(1, gap, stay), zeros] } else { vec![zeros, x.narrow(1, 0, stay)] };
         Tensor::cat(parts, 1).reshape([all, width])
     }
+}
+
+/// The rows of a convolution's weight.
+fn taps(weight: Tensor<2>) -> impl Iterator<Item = Tensor<2>> {
+    (0..weight.dims()[0]).map(move |tap| weight.clone().narrow(0, tap, 1))
 }
 
 /// `x / sqrt(mean(x²) + epsilon)` over the width, and the factor.

@@ -73,6 +73,27 @@ fn each_operator() -> Vec<(&'static str, ResolvedGraph)> {
             }),
         ),
         (
+            "convolution",
+            around(|d, x| {
+                let (weight, bias) = (d.weight(&[3, 8], WeightRole::Matrix), d.weight(&[8], WeightRole::Bias));
+                d.step(Op::Convolution { weight, bias: Some(bias) }, &[x])
+            }),
+        ),
+        (
+            "convolution over the whole row",
+            around(|d, x| {
+                let weight = d.weight(&[6, 8], WeightRole::Matrix);
+                d.step(Op::Convolution { weight, bias: None }, &[x])
+            }),
+        ),
+        (
+            "recurrence",
+            around(|d, x| {
+                let (gate, candidate) = (d.linear(8, 8, false, x), d.linear(8, 8, false, x));
+                d.step(Op::Recurrence, &[gate, candidate])
+            }),
+        ),
+        (
             "unused value",
             around(|d, x| {
                 d.linear(8, 3, true, x);

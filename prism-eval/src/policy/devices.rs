@@ -1,6 +1,9 @@
 //! Which devices there are, and how many of them a run is given. Nothing of it comes from a miner.
 use super::{error::PolicyError, limits::within};
-use prism_core::{TrainTask, plan::Subject};
+use prism_core::{
+    TrainTask,
+    plan::{RunMode, Subject},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -49,7 +52,11 @@ impl GpuPolicy {
     #[must_use]
     pub fn of(&self, task: &TrainTask) -> u32 {
         match task.subject {
-            Subject::Guest { .. } => self.most(),
+            Subject::Guest { .. } => match task.mode {
+                RunMode::LocalCpuSmoke => self.local_cpu_smoke,
+                RunMode::GpuProxyEval => self.gpu_proxy_eval,
+                RunMode::FullScaleEval => self.full_scale_eval,
+            },
             _ => 0,
         }
     }

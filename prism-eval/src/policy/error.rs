@@ -31,6 +31,9 @@ pub enum PolicyError {
         /// Their sum.
         sum: Finite,
     },
+    /// Reward numbers that don't go together.
+    #[error("policy of rewards: {0}")]
+    Reward(&'static str),
     /// A plan that can't be carried out.
     #[error("policy of runs: {0}")]
     Plan(&'static str),

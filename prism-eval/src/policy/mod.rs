@@ -5,6 +5,7 @@ mod error;
 mod limits;
 mod numbers;
 mod plan;
+mod probe;
 mod review;
 mod section;
 mod strict;
@@ -12,18 +13,25 @@ mod strict;
 pub use devices::{ExecutionTarget, ExecutionTargets, GpuPolicy, MAX_GPUS};
 pub use error::PolicyError;
 pub use limits::{ArtifactLimits, SandboxLimits, TooMuch};
-pub use numbers::{ArchitectureShares, BenchmarkWeights, RewardNumbers, ScoreNumbers, TrainingShares};
+pub use numbers::{
+    ArchitectureShares, BenchmarkWeights, DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers,
+    TrainingShares,
+};
 pub use plan::PlanPolicy;
+pub use probe::{Axis, Probe, Trial};
 pub use review::{DatasetPolicy, LossComparability, ReviewPolicy};
 pub use section::Section;
 pub use strict::MAX_ROW_BYTES;
 
-use prism_core::{Digest, Finite, plan::DataRef};
+use prism_core::{
+    Digest, Finite,
+    plan::{DataRef, RunMode},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers only score anew,
-/// new reward numbers only pay anew.
+/// The whole policy. Its parts change for different reasons: a new plan measures anew, new score numbers and
+/// thresholds only score anew, new reward numbers only pay anew, new duplicate numbers judge what comes next.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
@@ -39,6 +47,10 @@ pub struct PrismPolicy {
     pub benchmark: BenchmarkWeights,
     /// What is paid.
     pub reward: RewardNumbers,
+    /// Where diagnostics warn.
+    pub diagnostics: DiagnosticThresholds,
+    /// What a copy is.
+    pub duplicate: DuplicateNumbers,
     /// What becomes of doubt.
     pub review: ReviewPolicy,
     /// How many GPUs a run is given.
@@ -56,17 +68,27 @@ pub struct PrismPolicy {
 }
 
 impl PrismPolicy {
-    /// A policy small enough for a laptop: it shows that everything is wired, in seconds a run. It pays without a
-    /// confirmation in a second cohort, so a lucky seed can win; its cards say so. Not for a chain with money on it.
+    /// The policy of a mode. What is measured as `local_cpu_smoke` is never eligible.
+    #[must_use]
+    pub fn of_mode(mode: RunMode) -> Self {
+        let score = match mode {
+            // Early in training ideas differ by more than they do at the end.
+            RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
+            _ => ScoreNumbers::default(),
+        };
+        Self { plan: PlanPolicy::of_mode(mode), score, ..Self::default() }
+    }
+
+    /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
+    /// run. It pays for that, and without a confirmation in a second cohort, so a lucky seed can win; its cards say so.
+    /// Not for a chain with money on it: there, [`of_mode`](Self::of_mode).
     #[must_use]
     pub fn smoke() -> Self {
-        // Early in training ideas differ by more than they do at the end.
-        let scale = Finite::new(0.5).unwrap_or(Finite::ONE);
-        Self {
-            plan: PlanPolicy::smoke(),
-            score: ScoreNumbers { require_confirmation: Finite::ZERO, scale, ..ScoreNumbers::default() },
-            ..Self::default()
-        }
+        let policy = Self::of_mode(RunMode::LocalCpuSmoke);
+        let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
+        // Nobody is there to look at what would be held.
+        let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
+        Self { score, duplicate, ..policy }
     }
 
     /// Checks every section, and that they fit together.
@@ -80,7 +102,8 @@ impl PrismPolicy {
         self.training_shares.check()?;
         self.benchmark.check()?;
         self.reward.check()?;
-        self.review.check()?;
+        self.diagnostics.check()?;
+        self.duplicate.check()?;
         self.gpu.check()?;
         self.targets.check()?;
         self.datasets.check()?;
@@ -104,7 +127,7 @@ impl PrismPolicy {
         self.loss.admit(data)
     }
 
-    /// The numbers of scoring and rewards by name, as [`Round`](prism_core::scorer::Round) and
+    /// The numbers of scoring, rewards, diagnostics and duplicates by name, as [`Round`](prism_core::scorer::Round) and
     /// [`RewardContext`](prism_core::reward::RewardContext) carry them.
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
@@ -113,6 +136,8 @@ impl PrismPolicy {
         numbers.extend(self.training_shares.numbers());
         numbers.extend(self.benchmark.numbers());
         numbers.extend(self.reward.numbers());
+        numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.duplicate.numbers());
         numbers
     }
 
@@ -125,9 +150,26 @@ impl PrismPolicy {
     }
 }
 
+fn number(value: f64) -> Finite {
+    Finite::new(value).unwrap_or(Finite::ONE)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_mode_has_a_valid_policy_and_only_the_explicit_one_pays_for_smoke() {
+        for mode in RunMode::ALL {
+            let policy = PrismPolicy::of_mode(mode);
+            policy.check().unwrap();
+            assert_eq!(policy.plan.mode, mode);
+            assert!(!policy.score.pays_smoke() && policy.score.requires_confirmation());
+        }
+        assert_eq!(PrismPolicy::default(), PrismPolicy::of_mode(RunMode::GpuProxyEval));
+        assert_eq!(PrismPolicy::smoke().plan, PrismPolicy::of_mode(RunMode::LocalCpuSmoke).plan);
+        assert!(PrismPolicy::smoke().score.pays_smoke());
+    }
 
     #[test]
     fn both_shipped_policies_are_valid_and_only_the_small_one_pays_unconfirmed() {
@@ -165,6 +207,8 @@ mod tests {
         let numbers = policy.numbers();
         assert_eq!(ScoreNumbers::from_numbers(&numbers).unwrap(), policy.score);
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
+        assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
+        assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
     }
 
     #[test]

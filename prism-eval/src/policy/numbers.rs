@@ -1,8 +1,9 @@
 //! Numbers that a scorer or a reward policy reads by name.
 use super::error::PolicyError;
-use prism_core::Finite;
+use crate::duplicate::{Grade, Part};
+use prism_core::{Finite, standings::Class};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 /// Declares a struct of numbers, each with a name under a prefix, a default and a range.
 macro_rules! numbers { ($(#[$doc:meta])* $name:ident as $prefix:literal {
@@ -84,6 +85,8 @@ numbers! {
         work_tolerance = 1.1 in 1.0..=4.0;
         /// 1: only an incumbent, measured again in a later cohort, is eligible. 0: every total is.
         require_confirmation = 1.0 in 0.0..=1.0;
+        /// 1: what was measured as `local_cpu_smoke` is eligible like the rest. For a development chain, and nothing else.
+        pay_smoke = 0.0 in 0.0..=1.0;
     }
 }
 
@@ -105,6 +108,74 @@ numbers! {
         target = 0.1 in 0.000001..=8.0;
         /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
         half_life = 100800.0 in 1.0..=100000000.0;
+        /// Blocks for which a try counts against its hotkey and its family: see
+        /// [`corrected_z`](prism_core::trials::corrected_z). A fortnight.
+        trials_window = 100800.0 in 0.0..=100000000.0;
+        /// Part of its credit that a recipe keeps which was shown on a miner's family alone. One half would hold it to what
+        /// helps elsewhere too; all of it, while the plan has no run that shows a recipe on a second family.
+        untransferred = 1.0 in 0.0..=1.0;
+        /// Part of the whole for the best of attention alone.
+        class_attention = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of recurrences alone.
+        class_recurrent = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best of convolutions alone.
+        class_convolution = 0.0 in 0.0..=0.25;
+        /// Part of the whole for the best mixture of these.
+        class_hybrid = 0.0 in 0.0..=0.25;
+    }
+}
+
+numbers! {
+    /// Where a diagnostic of a network warns, for [`diagnostics`](crate::measure::signals::diagnostics). The defaults are
+    /// the first version's.
+    DiagnosticThresholds as "diagnostics" {
+        /// Normalised entropy of activations below which few units carry everything.
+        activation_entropy = 0.05 in 0.0..=1.0;
+        /// Fraction of activations at zero above which a layer is all but dead.
+        useful_sparsity = 0.98 in 0.0..=1.0;
+        /// Normalised entropy of attention below which every query looks at one place.
+        attention_diversity = 0.05 in 0.0..=1.0;
+        /// Mean absolute cosine between positions above which they all look alike.
+        representation_collapse = 0.95 in 0.0..=1.0;
+        /// Noise over signal of the gradient of one batch above which a step is mostly noise.
+        gradient_noise_scale = 10.0 in 0.001..=1000000.0;
+        /// Stability of the norm over the run below which it wanders.
+        activation_norm_stability = 0.5 in 0.0..=1.0;
+        /// Times its recent median above which a norm spikes.
+        activation_spike_ratio = 3.0 in 1.0..=1000.0;
+        /// Coefficient of variation of the units' usage at and below which all do the same.
+        neuron_specialization = 0.01 in 0.0..=1.0;
+    }
+}
+
+impl DiagnosticThresholds {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// The first number out of range.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()
+    }
+}
+
+numbers! {
+    /// How alike is a copy, for [`duplicate::report`](crate::duplicate::report), and how long a hold lasts.
+    DuplicateNumbers as "duplicate" {
+        /// Similarity from which a submission is attributed to what it resembles. One more norm in a Llama of two
+        /// blocks leaves 0.82 of its neighbourhoods; sizes and depth leave 0.95 and more.
+        near = 0.8 in 0.0..=1.0;
+        /// Similarity from which another miner's work is a reason to hold. Another kind of last norm leaves 0.70,
+        /// another activation everywhere 0.57, another mixer 0.34.
+        borderline_low = 0.65 in 0.0..=1.0;
+        /// Similarity below which it is. The band is looked at before `near`.
+        borderline_high = 0.8 in 0.0..=1.0;
+        /// 1: what lies in the band is held for an operator. 0: it is attributed.
+        hold = 1.0 in 0.0..=1.0;
+        /// Hours after which a hold ends by itself.
+        hold_hours = 24.0 in 0.01..=8760.0;
+        /// What a hold of the band ends in. 1: allowed without a title, attached to the family that it resembles. 0:
+        /// rejected.
+        expired_attaches = 1.0 in 0.0..=1.0;
     }
 }
 
@@ -194,6 +265,12 @@ impl ScoreNumbers {
     pub fn requires_confirmation(&self) -> bool {
         self.require_confirmation > Finite::ZERO
     }
+
+    /// Whether a small run for wiring may be paid.
+    #[must_use]
+    pub fn pays_smoke(&self) -> bool {
+        self.pay_smoke > Finite::ZERO
+    }
 }
 
 impl RewardNumbers {
@@ -203,7 +280,72 @@ impl RewardNumbers {
     /// The first rule broken.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.check_ranges()?;
+        if self.class_parts() > 0.5 {
+            return Err(PolicyError::Reward("the pools of classes are more than half of the whole"));
+        }
         whole("reward.architecture_pool, reward.training_pool", [self.architecture_pool, self.training_pool])
+    }
+
+    /// Part of the whole that the pool of a class has; none by default.
+    #[must_use]
+    pub fn class_part(&self, class: Class) -> Finite {
+        match class {
+            Class::Attention => self.class_attention,
+            Class::Recurrent => self.class_recurrent,
+            Class::Convolution => self.class_convolution,
+            Class::Hybrid => self.class_hybrid,
+            _ => Finite::ZERO,
+        }
+    }
+
+    /// The parts of all classes together.
+    pub(crate) fn class_parts(&self) -> f64 {
+        Class::ALL.iter().map(|class| self.class_part(*class).get()).sum()
+    }
+}
+
+impl DuplicateNumbers {
+    /// Checks ranges, and that the band has its ends in order.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        if self.borderline_low > self.borderline_high {
+            let name = "duplicate.borderline_low".to_owned();
+            let (value, high) = (self.borderline_low, self.borderline_high);
+            return Err(PolicyError::Range { name, value, low: Finite::ZERO, high });
+        }
+        Ok(())
+    }
+
+    /// Whether what lies in the band is held.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.hold > Finite::ZERO
+    }
+
+    /// Whether a hold of the band that nobody answered ends in the family that the submission resembles.
+    #[must_use]
+    pub fn attaches_expired(&self) -> bool {
+        self.expired_attaches > Finite::ZERO
+    }
+
+    /// How long a hold lasts.
+    #[must_use]
+    pub fn hold_span(&self) -> Duration {
+        Duration::try_from_secs_f64(self.hold_hours.get() * 3600.0).unwrap_or_default()
+    }
+
+    /// The grade of a similarity of unequal parts.
+    #[must_use]
+    pub fn grade(&self, similarity: f64, part: Part) -> Grade {
+        let in_band = (self.borderline_low.get()..self.borderline_high.get()).contains(&similarity);
+        match similarity {
+            _ if in_band && part != Part::Recipe => Grade::Borderline,
+            alike if alike >= self.near.get() => Grade::Near,
+            _ => Grade::None,
+        }
     }
 }
 

@@ -17,25 +17,15 @@ pub struct ReviewPolicy {
     /// Whether a suspicion holds a submission until an operator looks. Otherwise it is on record and measured: behind a
     /// sandbox and an auditor a wrong pass costs a run, a wrong hold an idea.
     pub hold_suspicions: bool,
-    /// Hours that a held submission waits for an operator, 1 to 8,760.
-    pub held_hours: u32,
 }
 
 impl Default for ReviewPolicy {
     fn default() -> Self {
-        Self { hold_suspicions: true, held_hours: 168 }
+        Self { hold_suspicions: true }
     }
 }
 
 impl ReviewPolicy {
-    /// Checks every number against its range.
-    ///
-    /// # Errors
-    /// The first number out of range.
-    pub fn check(&self) -> Result<(), PolicyError> {
-        within("review_policy.held_hours", u64::from(self.held_hours), 1, 8_760)
-    }
-
     /// The verdict on findings, each with whether its reviewer may prove. Proof rejects under every policy.
     #[must_use]
     pub fn verdict(&self, findings: &[(bool, Finding)]) -> Verdict {
@@ -118,7 +108,7 @@ mod tests {
             let text = "why".to_owned();
             (true, Finding { rule: "r".into(), file: "a.py".into(), line: 1, text, grade })
         };
-        let lenient = ReviewPolicy { hold_suspicions: false, ..ReviewPolicy::default() };
+        let lenient = ReviewPolicy { hold_suspicions: false };
         let suspicion = [finding(Grade::Suspicion)];
         assert!(matches!(ReviewPolicy::default().verdict(&suspicion), Verdict::Hold(_)));
         assert_eq!(lenient.verdict(&suspicion), Verdict::Pass);

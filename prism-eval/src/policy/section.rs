@@ -1,16 +1,25 @@
 //! The policy in sections: what a row of the store replaces.
 use super::{
-    ArchitectureShares, ArtifactLimits, BenchmarkWeights, DatasetPolicy, ExecutionTargets, GpuPolicy,
-    LossComparability, PlanPolicy, PolicyError, PrismPolicy, ReviewPolicy, RewardNumbers, SandboxLimits, ScoreNumbers,
-    TrainingShares, strict,
+    ArchitectureShares, ArtifactLimits, BenchmarkWeights, DatasetPolicy, DiagnosticThresholds, DuplicateNumbers,
+    ExecutionTargets, GpuPolicy, LossComparability, PlanPolicy, PolicyError, PrismPolicy, ReviewPolicy, RewardNumbers,
+    SandboxLimits, ScoreNumbers, TrainingShares, strict,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 use std::{fmt, str::FromStr};
 
 /// What of a plan a row can't change: graphs on record were resolved and bounded under it.
-const FIXED: [&str; 7] =
-    ["sequence", "batch", "peak_memory", "max_layers", "max_parameters", "max_flops_per_token", "max_source_bytes"];
+const FIXED: [&str; 9] = [
+    "mode",
+    "probes",
+    "sequence",
+    "batch",
+    "peak_memory",
+    "max_layers",
+    "max_parameters",
+    "max_flops_per_token",
+    "max_source_bytes",
+];
 
 /// What is one row's.
 trait Part: Serialize + DeserializeOwned {
@@ -27,7 +36,8 @@ macro_rules! parts { ($($part:ty),*) => { $(
 parts!(
     RewardNumbers,
     BenchmarkWeights,
-    ReviewPolicy,
+    DiagnosticThresholds,
+    DuplicateNumbers,
     GpuPolicy,
     ExecutionTargets,
     DatasetPolicy,
@@ -36,6 +46,13 @@ parts!(
     LossComparability,
     PlanPolicy
 );
+
+impl Part for ReviewPolicy {
+    /// Every value of it is valid.
+    fn check(&self) -> Result<(), PolicyError> {
+        Ok(())
+    }
+}
 
 /// The score's numbers and both tracks' shares, as one object.
 #[derive(Serialize, Deserialize)]
@@ -79,6 +96,10 @@ sections! {
     ScoreWeights = "score_weights";
     /// [`BenchmarkWeights`].
     BenchmarkWeights = "benchmark_weights";
+    /// [`DuplicateNumbers`].
+    DuplicateThresholds = "duplicate_thresholds";
+    /// [`DiagnosticThresholds`].
+    DiagnosticsThresholds = "diagnostics_thresholds";
     /// [`ReviewPolicy`].
     ReviewPolicy = "review_policy";
     /// [`GpuPolicy`].
@@ -132,6 +153,8 @@ impl PrismPolicy {
             Section::RewardPools => object(&self.reward),
             Section::ScoreWeights => object(&self.score_weights()),
             Section::BenchmarkWeights => object(&self.benchmark),
+            Section::DuplicateThresholds => object(&self.duplicate),
+            Section::DiagnosticsThresholds => object(&self.diagnostics),
             Section::ReviewPolicy => object(&self.review),
             Section::GpuPolicy => object(&self.gpu),
             Section::DatasetConfigs => object(&self.datasets),
@@ -160,6 +183,8 @@ impl PrismPolicy {
                     (score, architecture_shares, training_shares);
             }
             Section::BenchmarkWeights => whole.benchmark = overlay(section, &self.benchmark, row)?,
+            Section::DuplicateThresholds => whole.duplicate = overlay(section, &self.duplicate, row)?,
+            Section::DiagnosticsThresholds => whole.diagnostics = overlay(section, &self.diagnostics, row)?,
             Section::ReviewPolicy => whole.review = overlay(section, &self.review, row)?,
             Section::GpuPolicy => whole.gpu = overlay(section, &self.gpu, row)?,
             Section::DatasetConfigs => whole.datasets = overlay(section, &self.datasets, row)?,
@@ -287,6 +312,8 @@ mod tests {
         assert!(half.contains("`share.training` sum to 0.9"), "{half}");
         assert!(refused(ScoreWeights, r#"{"training_shares": 7}"#).starts_with("`score_weights.training_shares`: "));
         assert!(refused(BenchmarkWeights, r#"{"mmlu": 0.3}"#).contains("`benchmark` sum to 1.1"));
+        assert!(refused(DuplicateThresholds, r#"{"near": 2}"#).contains("`duplicate.near` is 2, outside 0 to 1"));
+        assert!(refused(DiagnosticsThresholds, r#"{"nearness": 2}"#).contains("`diagnostics_thresholds.nearness`"));
         assert!(refused(GpuPolicy, r#"{"full_scale_eval": true}"#).starts_with("`gpu_policy.full_scale_eval`: "));
         assert!(refused(GpuPolicy, r#"{"full_scale_eval": 1.5}"#).starts_with("`gpu_policy.full_scale_eval`: "));
         assert!(refused(GpuPolicy, r#"{"full_scale_eval": -1}"#).starts_with("`gpu_policy.full_scale_eval`: "));

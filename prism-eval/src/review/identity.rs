@@ -675,7 +675,7 @@ fn is_effect(module: &Module, id: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::review::Fingerprint;
+    use crate::{duplicate::Sketch, review::similarity::shingles};
 
     const MODEL: &str = r#"
 """A small one."""
@@ -862,7 +862,7 @@ def train_step(model, batch, optimizer, ctx):
             "def build_model(x): return [x for x in x][x.x(x=x)]",
         ] {
             assert_eq!(of(text), of(text));
-            let _ = Fingerprint::of(&sources(&[("model.py", text)]));
+            let _ = shingles(&sources(&[("model.py", text)]));
         }
         // Deep as the gate lets it be.
         let deep = format!("def build_model(ctx):\n    return {}ctx{}\n", "(".repeat(190), ")".repeat(190));
@@ -880,7 +880,7 @@ def train_step(model, batch, optimizer, ctx):
             let sources = sources(&[("model.py", &format!("{head}{}{tail}", line.repeat(count)))]);
             let _ = family(&sources, "model.py");
             let _ = crate::review::rules::findings(&sources);
-            let _ = Fingerprint::of(&sources);
+            let _ = shingles(&sources);
         };
         let build = "def build_model(ctx): return a, C, f, b\n";
         of("", "a=b\nb=a\n", build);
@@ -897,7 +897,7 @@ def train_step(model, batch, optimizer, ctx):
 
     #[test]
     fn near_duplicates_share_most_of_their_fingerprint() {
-        let print = |text: &str| Fingerprint::of(&sources(&[("model.py", text)]));
+        let print = |text: &str| Sketch::of(&shingles(&sources(&[("model.py", text)]))).unwrap();
         let original = print(MODEL);
         let renamed =
             print(&with(&[("Block", "Layer"), ("hidden", "h"), ("self.attn", "self.a"), ("DEPTH = 2", "DEPTH = 9")]));

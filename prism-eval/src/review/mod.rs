@@ -18,7 +18,6 @@ pub mod syntax;
 pub use error::PythonError;
 pub use hooks::{FoundHook, Hooks, Part};
 pub use reviewer::StaticReviewer;
-pub use similarity::Fingerprint;
 pub use sources::Sources;
 
 use crate::{bundle::Bundle, guest::GuestParts};
@@ -41,8 +40,6 @@ pub struct Review {
     pub family: Option<FamilyId>,
     /// What identifies its recipe and hooks; none for an `architecture_only`.
     pub variant: Option<Digest>,
-    /// For finding near duplicates.
-    pub fingerprint: Fingerprint,
     /// Bytes, compressed, of what a guest receives of it.
     pub mass: u64,
 }
@@ -73,8 +70,7 @@ impl Review {
             identity::variant(&sources, own, path, &recipe_hooks)
         });
         let family = architecture.as_deref().map(|path| identity::family(&sources, path));
-        let fingerprint = Fingerprint::of(&sources);
-        Ok(Self { parts, hooks: hooks.found, findings, family, variant, fingerprint, mass })
+        Ok(Self { parts, hooks: hooks.found, findings, family, variant, mass })
     }
 
     /// The first finding that rejects.

@@ -174,7 +174,7 @@ pub(super) fn names(alias: &Node) -> (&str, &str) {
 }
 
 /// Dotted names that a statement imports, each with the name that it binds: `a.b` binds `a`, and a star binds `*`.
-pub(super) fn imports(module: &Module, node: &Node) -> Vec<(String, String)> {
+pub(crate) fn imports(module: &Module, node: &Node) -> Vec<(String, String)> {
     let aliases = node.children.first().map(|id| module.node(*id).children.as_slice()).unwrap_or_default();
     let aliases = aliases.iter().map(|id| names(module.node(*id)));
     match node.kind {

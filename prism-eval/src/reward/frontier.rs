@@ -1,29 +1,30 @@
 //! Pools that pay increments on the frontier.
-use super::pools::{Claim, pay};
+use super::{
+    decay::claims,
+    pools::{Pool, pay},
+};
 use crate::policy::RewardNumbers;
 use prism_core::{
-    Block, FamilyId, Result, RewardPolicy, Standings,
+    Finite, Result, RewardPolicy, Standings, SubmissionId,
     reward::{Allocation, RewardContext},
     score::Track,
-    standings::Increment,
+    standings::{Class, Increment},
 };
 use std::collections::BTreeSet;
 
 /// 60/40 pools that pay what each showing added to the best before it: see [`Standings::frontier`].
 ///
-/// A credit loses half its worth every `reward.half_life` blocks from its confirmation; the frontier itself doesn't
-/// age, so nobody is paid again for what is known. A pool pays `min(1, sum of credit / reward.target)`; the rest is
-/// burned, and so is the credit of a hotkey that is no longer registered. The numbers are [`RewardNumbers`], read from
-/// the context.
+/// A pool pays `min(1, sum of credit / reward.target)`; the rest is burned, and so is the credit of a hotkey that is no
+/// longer registered. A credit loses half its worth every `reward.half_life` blocks from its confirmation, and less while
+/// the pool can't pay all of it: what it is paid in all depends neither on when it came nor on who else is paid. The frontier
+/// itself doesn't age, so nobody is paid again for what is known. The numbers are [`RewardNumbers`], read from the context.
 ///
-/// On the training track a family has a frontier of its own once it moved the architecture frontier; all others, the
-/// published ones among them, share one. Anybody can make a family, and a known recipe is new on each of them: on
-/// frontiers of their own, it would be paid again on every trivial variant of an architecture.
+/// A pool for a class of architectures ([`RewardNumbers::class_part`]) pays the increments on the frontier of that class
+/// alone, and the two others share what the classes leave. There, the first family of a class is paid for the leader's whole
+/// advantage once more if it is the leader with another operator added: an operator who opens one buys diversity at
+/// that price, at most the pool. None is open by default.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FrontierPools;
-
-/// Stands for all families that did not move the architecture frontier.
-const COMMON: FamilyId = FamilyId([0; 32]);
 
 impl RewardPolicy for FrontierPools {
     fn name(&self) -> &str {
@@ -32,46 +33,55 @@ impl RewardPolicy for FrontierPools {
 
     fn allocate(&self, standings: &Standings, context: &RewardContext<'_>) -> Result<Allocation> {
         let numbers = RewardNumbers::from_numbers(context.policy)?;
-        let claim = |increment: &Increment| Claim {
-            track: increment.showing.track,
-            hotkey: increment.showing.hotkey,
-            credit: increment.credit.get() * decay(increment.showing.since, context.block, &numbers),
+        let (architecture, training): (Vec<Increment>, Vec<Increment>) = standings
+            .frontier(numbers.margin, numbers.z)
+            .into_iter()
+            .partition(|increment| increment.showing.track == Track::Architecture);
+        let common = 1.0 - numbers.class_parts();
+        let whole = |_: &Increment| 1.0;
+        let published = |increment: &Increment| {
+            let facts = standings.families.get(&increment.showing.family);
+            if facts.is_some_and(|facts| facts.published) { 1.0 } else { numbers.untransferred.get() }
         };
-        let increments = with_common_family(standings, &numbers).frontier(numbers.margin, numbers.z);
-        let claims: Vec<Claim> = increments.iter().map(claim).collect();
-        Ok(pay(&claims, &numbers, Some(numbers.target), context.registered))
-    }
-}
-
-/// The standings with the training tracks of all families that did not move the architecture frontier put on one.
-fn with_common_family(standings: &Standings, numbers: &RewardNumbers) -> Standings {
-    let increments = standings.frontier(numbers.margin, numbers.z);
-    let moved: BTreeSet<FamilyId> = increments
-        .iter()
-        .filter(|increment| increment.showing.track == Track::Architecture)
-        .map(|increment| increment.showing.family)
-        .collect();
-    let mut standings = standings.clone();
-    for showing in &mut standings.showings {
-        if showing.track == Track::Training && !moved.contains(&showing.family) {
-            showing.family = COMMON;
+        let mut pools = vec![
+            Pool {
+                part: common * numbers.architecture_pool.get(),
+                claims: claims(&architecture, whole, context.block, &numbers),
+            },
+            Pool {
+                part: common * numbers.training_pool.get(),
+                claims: claims(&training, published, context.block, &numbers),
+            },
+        ];
+        for (class, part) in open_classes(&numbers) {
+            let increments = standings.frontier_of_class(class, numbers.margin, numbers.z);
+            pools.push(Pool { part: part.get(), claims: claims(&increments, whole, context.block, &numbers) });
         }
+        Ok(pay(&pools, Some(numbers.target), context.registered))
     }
-    standings
 }
 
-/// `2^(-age / half-life)`; a showing from a later block has no age.
-fn decay(since: Block, now: Block, numbers: &RewardNumbers) -> f64 {
-    (-(now.0.saturating_sub(since.0) as f64) / numbers.half_life.get()).exp2()
+/// Whose increments are paid: they are measured again in every cohort.
+#[must_use]
+pub fn title_holders(standings: &Standings, numbers: &RewardNumbers) -> BTreeSet<SubmissionId> {
+    let classes = open_classes(numbers);
+    let of_classes = classes.flat_map(|(class, _)| standings.frontier_of_class(class, numbers.margin, numbers.z));
+    let increments = standings.frontier(numbers.margin, numbers.z).into_iter().chain(of_classes);
+    increments.map(|increment| increment.showing.submission).collect()
+}
+
+fn open_classes(numbers: &RewardNumbers) -> impl Iterator<Item = (Class, Finite)> {
+    let part = |class| (class, numbers.class_part(class));
+    Class::ALL.map(part).into_iter().filter(|(_, part)| *part > Finite::ZERO)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use prism_core::{
-        Epoch, Finite, Hotkey, SubmissionId,
+        Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
         evidence::Estimate,
-        standings::{STANDINGS_SCHEMA, Showing},
+        standings::{FamilyFacts, Showing},
         submission::Precedence,
         testing::{reward as conformance, sample},
     };
@@ -92,7 +102,15 @@ mod tests {
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: finite(advantage), standard_error: Finite::ZERO },
             since: Block(100),
+            trials: 1,
         }
+    }
+
+    /// Families from 198 on are published.
+    fn on_record(showings: Vec<Showing>) -> Standings {
+        let published = FamilyFacts { published: true, class: None };
+        let families = (198..203u8).map(|family| (FamilyId([family; 32]), published)).collect();
+        Standings { families, ..Standings::of(showings) }
     }
 
     fn allocate_at(block: u64, showings: Vec<Showing>, registered: &[u8], numbers: &[(&str, f64)]) -> Allocation {
@@ -100,8 +118,7 @@ mod tests {
             numbers.iter().map(|(name, value)| ((*name).to_owned(), finite(*value))).collect();
         let registered = registered.iter().map(|byte| Hotkey([*byte; 32])).collect();
         let context = RewardContext::new(Block(block), Epoch(1), &registered, None, &numbers);
-        let standings = Standings { schema: STANDINGS_SCHEMA, showings };
-        FrontierPools.allocate(&standings, &context).unwrap()
+        FrontierPools.allocate(&on_record(showings), &context).unwrap()
     }
 
     fn allocate(showings: Vec<Showing>, registered: &[u8]) -> Allocation {
@@ -176,16 +193,42 @@ mod tests {
     }
 
     #[test]
-    fn a_known_recipe_on_a_variant_that_adds_nothing_is_not_paid_again() {
+    fn a_known_recipe_on_another_family_is_not_paid_again() {
         let known = showing(1, 1, Track::Training, 200, 0.09);
         let variant = |place, family| showing(place, 2, Track::Training, family, 0.09);
         let (alone, _) = paid(&allocate(vec![known.clone()], &[1, 2]));
-        let (shares, _) = paid(&allocate(vec![known.clone(), variant(2, 7), variant(3, 8)], &[1, 2]));
+        let (shares, _) = paid(&allocate(vec![known.clone(), variant(2, 7), variant(3, 201)], &[1, 2]));
         assert_eq!(shares, alone);
-        // Half of a target of 0.1 for the architecture; the two recipes fill the training pool and share it.
+        // Half of a target of 0.1 for the architecture, and the recipe on it is as known as before.
         let moved = showing(4, 2, Track::Architecture, 7, 0.09);
-        let (shares, _) = paid(&allocate(vec![known, variant(2, 7), moved], &[1, 2]));
-        assert!(close(shares[&1], 0.2) && close(shares[&2], 0.3 + 0.2));
+        let (shares, _) = paid(&allocate(vec![known, variant(5, 7), moved], &[1, 2]));
+        assert!(close(shares[&1], 0.2) && close(shares[&2], 0.3));
+    }
+
+    #[test]
+    fn a_recipe_that_was_not_shown_on_a_published_family_keeps_what_the_policy_leaves_it() {
+        let showings = || vec![showing(1, 1, Track::Architecture, 7, 0.09), showing(2, 2, Track::Training, 7, 0.09)];
+        let (whole, _) = paid(&allocate(showings(), &[1, 2]));
+        let (half, burn) = paid(&allocate_at(100, showings(), &[1, 2], &[("reward.untransferred", 0.5)]));
+        assert!(close(whole[&2], 0.2) && close(half[&2], 0.1) && close(whole[&1], half[&1]) && close(burn, 0.6));
+    }
+
+    #[test]
+    fn a_class_with_a_pool_pays_its_own_frontier_and_the_others_share_the_rest() {
+        let class = |class| FamilyFacts { published: false, class: Some(class) };
+        let mut standings =
+            on_record(vec![showing(1, 1, Track::Architecture, 1, 0.24), showing(2, 2, Track::Architecture, 2, 0.09)]);
+        standings.families.insert(FamilyId([1; 32]), class(Class::Attention));
+        standings.families.insert(FamilyId([2; 32]), class(Class::Recurrent));
+        let numbers = BTreeMap::from([("reward.class_recurrent".to_owned(), finite(0.1))]);
+        let registered = [1, 2].map(|byte| Hotkey([byte; 32])).into();
+        let context = RewardContext::new(Block(100), Epoch(1), &registered, None, &numbers);
+        let (shares, burn) = paid(&FrontierPools.allocate(&standings, &context).unwrap());
+        // A credit of 0.05 is half of the target: half of a tenth. The leader has all of 0.6 of what is left.
+        assert!(close(shares[&1], 0.54) && close(shares[&2], 0.05) && close(burn, 0.41), "{shares:?} {burn}");
+        let numbers = RewardNumbers::from_numbers(&numbers).unwrap();
+        assert_eq!(title_holders(&standings, &numbers).len(), 2);
+        assert_eq!(title_holders(&standings, &RewardNumbers::default()).len(), 1);
     }
 
     #[test]
@@ -196,6 +239,9 @@ mod tests {
         let error = FrontierPools.allocate(&Standings::new(), &context).unwrap_err();
         assert!(error.to_string().starts_with("policy number `reward.target` is 0"));
     }
+
+    /// Blocks between two looks at what is paid.
+    const STEP: u64 = 5_000;
 
     prop_compose! {
         fn any_showing()(place in 1u64..50, hotkey in 1u8..6, training: bool, family in 198u8..203,
@@ -208,6 +254,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
         #[test]
         fn shares_and_burn_sum_to_one_and_the_order_of_the_record_does_not_matter(
             showings in prop::collection::vec(any_showing(), 0..20),
@@ -229,26 +277,48 @@ mod tests {
             prop_assert_eq!(allocate_at(300_000, backward, &registered, &[]), allocation);
         }
 
+        /// One miner's work on both tracks, shown at once under one hotkey; and in parts, in any order of the tracks, under
+        /// any hotkeys, on any families (published ones, its own, one that is known), confirmed at any later time.
         #[test]
-        fn splitting_one_advantage_over_sybils_never_pays_more(
-            steps in prop::collection::vec(0.0f64..0.1, 1..5), other in 0.0f64..0.3, training: bool,
+        fn splitting_ones_work_over_hotkeys_families_and_time_never_pays(
+            parts in prop::collection::vec((0.0f64..0.15, any::<bool>(), 1u8..8, 0u8..4, 0u64..40), 1..8),
+            other in 0.0f64..0.4, rival_first: bool,
         ) {
-            let track = if training { Track::Training } else { Track::Architecture };
-            let total: f64 = steps.iter().sum();
-            let rival = showing(100, 9, track, 200, other);
-            let mut sum = 0.0;
-            let parts = (1u8..).zip(&steps).map(|(place, step)| {
-                sum += step;
-                showing(u64::from(place), place, track, 200, sum)
-            });
-            let split: Vec<Showing> = parts.chain([rival.clone()]).collect();
-            let whole = vec![showing(1, 1, track, 200, total), rival];
-            let mine = |allocation: &Allocation| -> f64 {
-                paid(allocation).0.iter().filter(|(hotkey, _)| **hotkey != 9).map(|(_, share)| share).sum()
+            let sums = |track: bool| parts.iter().filter(|part| part.1 == track).map(|part| part.0).sum::<f64>();
+            let (architecture, training) = (sums(false), sums(true));
+            let rival_place = if rival_first { 0 } else { 100 };
+            let rivals = || [
+                showing(rival_place, 9, Track::Architecture, 150, other),
+                showing(rival_place + 1, 9, Track::Training, 200, other),
+            ];
+            let mut whole = vec![
+                showing(10, 1, Track::Architecture, 1, architecture), showing(11, 1, Track::Training, 201, training),
+            ];
+            let mut reached = [0.0, 0.0];
+            let mut split = Vec::new();
+            for (place, (step, track, hotkey, family, later)) in (10u64..).zip(&parts) {
+                reached[usize::from(*track)] += step;
+                let shown = reached[usize::from(*track)];
+                let (track, family) = match (track, family) {
+                    (false, family) => (Track::Architecture, 1 + family),
+                    (true, 0) => (Track::Training, 200),
+                    (true, family) => (Track::Training, *family),
+                };
+                let since = Block(100 + later * STEP);
+                split.push(Showing { since, ..showing(place, *hotkey, track, family, shown) });
+            }
+            whole.extend(rivals());
+            split.extend(rivals());
+            let registered: Vec<u8> = (0..10).collect();
+            let mine = |showings: &[Showing], block| -> f64 {
+                let known = showings.iter().filter(|showing| showing.since.0 <= block).cloned().collect();
+                let (shares, _) = paid(&allocate_at(block, known, &registered, &[]));
+                shares.iter().filter(|(hotkey, _)| **hotkey != 9).map(|(_, share)| share).sum()
             };
-            let registered: Vec<u8> = (1..10).collect();
-            let (split, whole) = (mine(&allocate(split, &registered)), mine(&allocate(whole, &registered)));
-            prop_assert!(split <= whole + 1e-12, "{} > {}", split, whole);
+            // Over all the time until nearly everything is paid out.
+            let over_time = |showings: &[Showing]| (0..600).map(|n| mine(showings, 100 + n * STEP)).sum::<f64>();
+            let (split, whole) = (over_time(&split), over_time(&whole));
+            prop_assert!(split <= whole * 1.005 + 0.02, "{} > {}", split, whole);
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The first version's split, for comparison in the lab.
-use super::pools::{Claim, pay};
+use super::pools::{Claim, Pool, pay};
 use crate::policy::RewardNumbers;
 use prism_core::{
     FamilyId, Finite, Result, RewardPolicy, Standings,
@@ -39,13 +39,14 @@ impl RewardPolicy for OwnershipSplit {
                 }
             }
         }
-        let claim = |((track, _), (owner, best)): (&(Track, FamilyId), &(&Showing, Finite))| Claim {
-            track: *track,
-            hotkey: owner.hotkey,
-            credit: best.get(),
+        let pool = |wanted: Track, part: Finite| {
+            let of_track = slots.iter().filter(|((track, _), _)| *track == wanted);
+            let claims = of_track.map(|(_, (owner, best))| Claim { hotkey: owner.hotkey, credit: best.get() });
+            Pool { part: part.get(), claims: claims.collect() }
         };
-        let claims: Vec<Claim> = slots.iter().map(claim).collect();
-        Ok(pay(&claims, &numbers, None, context.registered))
+        let architecture = pool(Track::Architecture, numbers.architecture_pool);
+        let training = pool(Track::Training, numbers.training_pool);
+        Ok(pay(&[architecture, training], None, context.registered))
     }
 }
 
@@ -60,7 +61,6 @@ mod tests {
     use prism_core::{
         Block, Epoch, Hotkey, SubmissionId,
         evidence::Estimate,
-        standings::STANDINGS_SCHEMA,
         submission::Precedence,
         testing::{reward as conformance, sample},
     };
@@ -75,6 +75,7 @@ mod tests {
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: Finite::new(advantage).unwrap(), standard_error: Finite::ZERO },
             since: Block(place),
+            trials: 1,
         }
     }
 
@@ -82,7 +83,7 @@ mod tests {
         let registered = (0..10).map(|byte| Hotkey([byte; 32])).collect();
         let numbers = BTreeMap::new();
         let context = RewardContext::new(Block(100), Epoch(1), &registered, None, &numbers);
-        let standings = Standings { schema: STANDINGS_SCHEMA, showings };
+        let standings = Standings::of(showings);
         match OwnershipSplit.allocate(&standings, &context).unwrap() {
             Allocation::Pay { shares, burn } => {
                 (shares.iter().map(|(hotkey, share)| (hotkey.0[0], share.get())).collect(), burn.get())

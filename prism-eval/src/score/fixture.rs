@@ -2,7 +2,7 @@
 use prism_core::{
     Digest, Evidence, Finite, Seed, TrainTask,
     evidence::{EVIDENCE_SCHEMA, Point, RunOutcome, Series, Witness, Work},
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA},
     submission::FailureClass,
 };
 use std::collections::BTreeMap;
@@ -33,6 +33,26 @@ pub(crate) fn repeat(run: &Evidence, index: u32, bits: f64) -> Evidence {
     let mut repeat = at("", role.clone(), bits);
     repeat.task = TrainTask { role, seed: run.task.cohort.stream(&format!("repeat {index}")), ..run.task.clone() };
     repeat
+}
+
+/// The same at another size.
+pub(crate) fn probe(run: &Evidence, axis: &str, factor: f64, bits: f64) -> Evidence {
+    let role = RunRole::ScalingProbe { axis: axis.to_owned(), factor: Finite::new(factor).unwrap() };
+    Evidence { task: TrainTask { role, ..run.task.clone() }, ..at("", RunRole::Recipe, bits) }
+}
+
+/// The same with more tokens.
+pub(crate) fn large(run: &Evidence, factor: u32, bits: f64) -> Evidence {
+    let role = RunRole::LargeBudget { of: run.task.id(), factor };
+    let steps = run.task.budget.steps * u64::from(factor);
+    let tokens = run.task.budget.tokens * u64::from(factor);
+    let budget = Budget { steps, tokens, ..run.task.budget.clone() };
+    Evidence { task: TrainTask { role, budget, ..run.task.clone() }, ..at("", RunRole::Recipe, bits) }
+}
+
+/// A small run before all others; of its own recipe without a rate.
+pub(crate) fn trial(graph: &str, rate: Option<f64>, bits: f64) -> Evidence {
+    at(graph, RunRole::Trial { rate: rate.map(|rate| Finite::new(rate).unwrap()) }, bits)
 }
 
 /// The same with more optimizer steps on each batch.
@@ -71,6 +91,7 @@ fn at(graph: &str, role: RunRole, bits: f64) -> Evidence {
     let cohort = Seed::of("test", &[b"cohort"]);
     let task = TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::GpuProxyEval,
         role,
         subject: Subject::Native { graph: Digest::of(graph.as_bytes()), recipe: Digest::of(b"reference") },
         data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
@@ -113,6 +134,7 @@ fn at(graph: &str, role: RunRole, bits: f64) -> Evidence {
             .map(|name| (name.to_owned(), series.clone()))
             .into(),
         counters: [("parameters".to_owned(), 1000), ("flops_per_token".to_owned(), 6000)].into(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "scripted".into(),
         device: "none".into(),

@@ -21,10 +21,14 @@
 //! });
 //! # let _: Box<dyn prism_core::Scorer> = Box::new(held_out);
 //! ```
+#[cfg(test)]
+mod budget_tests;
 mod card;
 mod components;
+mod confirmation;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod hardest;
 mod pairing;
 mod prequential;
 mod prism;
@@ -32,6 +36,7 @@ mod reference;
 #[cfg(test)]
 mod round_tests;
 mod shares;
+mod trial;
 mod work;
 
 pub use card::single_track;
@@ -39,4 +44,6 @@ pub use pairing::{Measured, PairingError, mean_bits_per_byte, paired_difference,
 pub use prequential::prequential;
 pub use prism::PrismScorer;
 pub use reference::{RunsError, recipe_run, tuned_reference};
+pub(crate) use shares::not_measured;
 pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};
+pub use trial::{reaches_above_zero, trial_advantages};

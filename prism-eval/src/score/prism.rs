@@ -9,12 +9,15 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        ARCHITECTURE_SIGNALS, Pair, TRAINING_SIGNALS, completeness, compute_efficiency, health, held_out, learning,
-        parameter_efficiency, reproducibility, robustness,
+        ARCHITECTURE_SIGNALS, Pair, Probes, Scaling, TRAINING_SIGNALS, completeness, compute_efficiency, health,
+        held_out, learning_and_scaling, parameter_efficiency, reproducibility, robustness, scaling,
     },
+    confirmation::{Confirmation, at_large_budget, confirm},
+    hardest::Rival,
     pairing::{Measured, PairingError, mean_bits_per_byte, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
     shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
+    trial::{ended_by_trial, trial_card},
     work::{WorkCurve, is_python, work_ratio},
 };
 use crate::policy::ScoreNumbers;
@@ -45,7 +48,7 @@ impl Scorer for PrismScorer {
     }
     fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
         let numbers = ScoreNumbers::from_numbers(round.policy)?;
-        let field = Field::of(round);
+        let field = Field::of(round, numbers);
         let card = |candidate: &Candidate<'_>| {
             let card = field.as_ref().map_err(Clone::clone).and_then(|field| field.card(candidate, round, numbers));
             card.unwrap_or_else(|Refusal(reason)| {
@@ -77,34 +80,41 @@ impl From<PairingError> for Refusal {
 struct Field<'a> {
     baselines: Vec<Tuned<'a>>,
     /// A baseline in Python, whose time stands for a baseline's work.
-    calibrator: Option<&'a Evidence>,
+    calibrator: Option<Tuned<'a>>,
 }
 
 /// An architecture's tuned reference.
+#[derive(Clone)]
 struct Tuned<'a> {
     key: (Finite, Precedence, SubmissionId),
     grid: ReferenceGrid<'a>,
     runs: Vec<&'a Evidence>,
     work: WorkCurve,
+    probes: Probes<'a>,
+    /// With the budget at which titles are confirmed.
+    large: Option<&'a Evidence>,
 }
 
 impl<'a> Tuned<'a> {
-    fn of(candidate: &Candidate<'a>) -> Result<Self, RunsError> {
+    fn of(candidate: &Candidate<'a>, numbers: ScoreNumbers) -> Result<Self, RunsError> {
         let grid = ReferenceGrid::of(candidate.runs)?;
         let runs = with_repeats(candidate.runs, grid.best)?;
-        let work = WorkCurve::of(candidate.runs, grid.best)?;
-        Ok(Self { key: (grid.mean, candidate.precedence, candidate.submission), grid, runs, work })
+        let work = WorkCurve::of(candidate.runs, &runs, numbers.seed_deviation)?;
+        let (probes, large) = (Probes::of(candidate.runs)?, at_large_budget(candidate.runs, grid.best)?);
+        let key = (grid.mean, candidate.precedence, candidate.submission);
+        Ok(Self { key, grid, runs, work, probes, large })
     }
 }
 
 impl<'a> Field<'a> {
-    fn of(round: &Round<'a>) -> Result<Self, Refusal> {
+    fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
         let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
-            Tuned::of(baseline).map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
+            Tuned::of(baseline, numbers)
+                .map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
         });
         let tuned: Vec<_> = baselines.collect::<Result<_, _>>()?;
         let (python, baselines): (Vec<_>, Vec<_>) = tuned.into_iter().partition(|tuned| is_python(tuned.grid.best));
-        let calibrator = python.first().map(|tuned| tuned.grid.best);
+        let calibrator = python.first().cloned();
         // Beside a declared one, a baseline in Python is its twin and tells no more than what work takes.
         let baselines = if baselines.is_empty() { python } else { baselines };
         if baselines.is_empty() {
@@ -127,11 +137,60 @@ impl<'a> Field<'a> {
 
     /// How many times the work of what it is compared with a subject did.
     fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
-        work_ratio(subject, against, self.calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+        let calibrator = self.calibrator.as_ref().map(|tuned| tuned.grid.best);
+        work_ratio(subject, against, calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+    }
+
+    /// The probes of an architecture against those of the baselines.
+    fn scaling(&self, tuned: &Tuned<'_>, numbers: ScoreNumbers, reasons: &mut Vec<String>) -> Scaling {
+        let baselines: Vec<_> = self.baselines.iter().map(|baseline| (&baseline.probes, &baseline.work)).collect();
+        let calibrator = self.calibrator.as_ref().map(|tuned| &tuned.probes);
+        scaling(&tuned.probes, &baselines, calibrator, numbers, reasons)
+    }
+
+    /// What the larger budget says of a title, where baselines ran at it: each track's advantage there. Whether all is
+    /// known.
+    fn confirm(
+        &self,
+        tracks: &mut BTreeMap<Track, TrackScore>,
+        (tuned, own): (&Tuned<'_>, Option<&Evidence>),
+        runs: &[Evidence],
+        numbers: ScoreNumbers,
+        reasons: &mut Vec<String>,
+    ) -> Result<bool, Refusal> {
+        let rival = |run, work| Rival { run, work };
+        let mut rivals: Vec<_> = self.baselines.iter().filter_map(|b| Some(rival(b.large?, &b.work))).collect();
+        let Some(work) = rivals.first().map(|rival| rival.work) else { return Ok(true) };
+        let calibrator = self.calibrator.as_ref().and_then(|tuned| tuned.large);
+        let mut known = true;
+        for (track, score) in tracks {
+            let large = match (track, own) {
+                (Track::Training, Some(own)) => at_large_budget(runs, own)?,
+                _ => tuned.large,
+            };
+            if *track == Track::Training {
+                rivals.extend(tuned.large.map(|run| rival(run, work)));
+            }
+            match confirm(score.advantage, large, &rivals, calibrator, numbers) {
+                Confirmation::Holds(there) => score.advantage = there,
+                Confirmation::Lost(there, why) => {
+                    score.advantage = there;
+                    reasons.push(format!("{}: the larger budget does not confirm it: {why}", name(*track)));
+                }
+                Confirmation::Waits(why) => {
+                    known = false;
+                    reasons.push(format!("{}: not confirmed at the larger budget: {why}", name(*track)));
+                }
+            }
+        }
+        Ok(known)
     }
 
     fn card(&self, candidate: &Candidate<'_>, round: &Round<'_>, numbers: ScoreNumbers) -> Result<ScoreCard, Refusal> {
-        let tuned = Tuned::of(candidate)?;
+        if ended_by_trial(candidate.runs) {
+            return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
+        }
+        let tuned = Tuned::of(candidate, numbers)?;
         let hardest = self.hardest(&tuned)?;
         let own = match own_recipe(candidate.runs) {
             _ if !candidate.kind.brings_recipe() => None,
@@ -143,7 +202,9 @@ impl<'a> Field<'a> {
         let mut tracks = BTreeMap::new();
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
-            tracks.insert(Track::Architecture, architecture(&tuned, hardest, work, numbers, &mut reasons)?);
+            let scaling = self.scaling(&tuned, numbers, &mut reasons);
+            let score = architecture(&tuned, hardest, work, &scaling, numbers, &mut reasons)?;
+            tracks.insert(Track::Architecture, score);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
         }
@@ -164,10 +225,17 @@ impl<'a> Field<'a> {
         let (a, t) = (numbers.architecture.get(), numbers.training.get());
         let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
             .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
+        let confirmed =
+            !candidate.incumbent || self.confirm(&mut tracks, (&tuned, own), candidate.runs, numbers, &mut reasons)?;
         // Its rows after the failure are its own: they are compared unpaired, and a title needs a clean repeat.
         let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
-        let eligible = total.is_some() && !resumed && (candidate.incumbent || !numbers.requires_confirmation());
-        if resumed {
+        let unofficial = candidate.runs.iter().find(|run| !run.task.mode.is_official());
+        let unofficial = unofficial.filter(|_| !numbers.pays_smoke()).map(|run| run.task.mode);
+        let eligible = total.is_some() && !resumed && confirmed && unofficial.is_none();
+        let eligible = eligible && (candidate.incumbent || !numbers.requires_confirmation());
+        if let Some(mode) = unofficial {
+            reasons.push(format!("not eligible: measured as {}", mode.as_str()));
+        } else if resumed {
             reasons.push(
                 "not eligible: a run was resumed after a failure of the machine and waits for a clean one".into(),
             );
@@ -196,6 +264,13 @@ impl<'a> Field<'a> {
     }
 }
 
+fn name(track: Track) -> &'static str {
+    match track {
+        Track::Architecture => "architecture",
+        _ => "training",
+    }
+}
+
 /// What a subject's work is worth: how many times the other's it was, and what that gains a baseline.
 struct Price<'a> {
     work: f64,
@@ -206,20 +281,23 @@ fn architecture(
     tuned: &Tuned<'_>,
     hardest: &Tuned<'_>,
     work: f64,
+    scaling: &Scaling,
     numbers: ScoreNumbers,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
     let reads = [
-        learning(&pair),
+        learning_and_scaling(&pair, &scaling.growth),
         held_out(&pair),
         compute_efficiency(&pair),
         parameter_efficiency(&pair),
         health(&pair, &ARCHITECTURE_SIGNALS),
-        robustness(&tuned.grid, &hardest.grid, &numbers),
+        robustness(&tuned.grid, &hardest.grid, &scaling.stability, pair.is_ahead(), &numbers),
         Err("no benchmark is part of the plan".into()),
     ];
-    reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
+    if scaling.growth.is_empty() {
+        reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
+    }
     weigh("architecture", ARCHITECTURE_SHARES, reads, pair.advantage, reasons)
         .ok_or_else(|| Refusal("no component of the architecture track could be read".into()))
 }

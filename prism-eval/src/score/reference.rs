@@ -41,6 +41,14 @@ pub enum RunsError {
         /// Why.
         error: PairingError,
     },
+    /// Numbers that no component takes.
+    #[error("{run}: {why}")]
+    Unreadable {
+        /// Which.
+        run: String,
+        /// Why.
+        why: String,
+    },
     /// No rate of the grid completed.
     #[error("the reference recipe failed at every rate; the first: {0}")]
     NoRate(String),
@@ -76,20 +84,31 @@ impl<'a> ReferenceGrid<'a> {
     /// A rate at which the subject itself fails (it diverges) is a bad rate; a run that failed for another reason
     /// leaves the grid incomplete, and an incomplete grid tunes nothing.
     pub(super) fn of(runs: &'a [Evidence]) -> Result<Self, RunsError> {
+        Self::over(runs, "reference run", |role| match role {
+            RunRole::Reference { rate } => Some(*rate),
+            _ => None,
+        })
+    }
+
+    /// The same of the small runs before all others.
+    pub(super) fn of_trials(runs: &'a [Evidence]) -> Result<Self, RunsError> {
+        Self::over(runs, "trial", |role| match role {
+            RunRole::Trial { rate } => *rate,
+            _ => None,
+        })
+    }
+
+    fn over(runs: &'a [Evidence], what: &str, rate_of: impl Fn(&RunRole) -> Option<Finite>) -> Result<Self, RunsError> {
         one_architecture(runs)?;
-        let mut found: Vec<(Finite, &Evidence)> = Vec::new();
-        for run in runs {
-            if let RunRole::Reference { rate } = run.task.role {
-                found.push((rate, run));
-            }
-        }
+        let found = runs.iter().filter_map(|run| Some((rate_of(&run.task.role)?, run)));
+        let mut found: Vec<(Finite, &Evidence)> = found.collect();
         found.sort_by_key(|(rate, _)| *rate);
         let mut grid = Vec::new();
         let mut diverged = Vec::new();
         let mut best: Option<(Finite, &Evidence)> = None;
         let mut last = None;
         for (rate, run) in found {
-            let name = format!("reference run at rate {rate}");
+            let name = format!("{what} at rate {rate}");
             if last == Some(rate) {
                 return Err(RunsError::Ambiguous(name));
             }
@@ -171,8 +190,10 @@ pub(super) fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
 }
 
 fn one_architecture(runs: &[Evidence]) -> Result<(), RunsError> {
-    // A bundle with hooks of its own has another digest than its architecture alone.
-    let mut architectures = runs.iter().filter_map(|run| match &run.task.subject {
+    // A bundle with hooks of its own has another digest than its architecture alone, and a declared architecture has
+    // another one at each probe.
+    let base = runs.iter().filter(|run| !matches!(run.task.role, RunRole::ScalingProbe { .. }));
+    let mut architectures = base.filter_map(|run| match &run.task.subject {
         Subject::Native { graph, .. } => Some(graph),
         Subject::Guest { bundle, recipe: Some(_) } => Some(bundle),
         _ => None,

@@ -43,7 +43,7 @@ pub(super) fn weigh(
     for ((name, share), read) in shares.into_iter().zip(reads) {
         match read {
             Ok(reading) => readings.push((name, share, reading)),
-            Err(why) => reasons.push(format!("{track}: {name} is not measured ({why}); its share goes to the others")),
+            Err(why) => reasons.push(format!("{} ({why}); its share goes to the others", not_measured(track, name))),
         }
     }
     let there: f64 = readings.iter().map(|(_, share, _)| share).sum();
@@ -59,6 +59,11 @@ pub(super) fn weigh(
     }
     let quality = Finite::new(quality)?.clamp(Finite::ZERO, Finite::ONE);
     Some(TrackScore { quality, advantage, components }).filter(|score| !score.components.is_empty())
+}
+
+/// How a reason begins that names a component without evidence.
+pub(crate) fn not_measured(track: &str, name: &str) -> String {
+    format!("{track}: {name} is not measured")
 }
 
 /// Standard error of a track's quality.

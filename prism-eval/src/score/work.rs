@@ -12,6 +12,7 @@ use prism_core::{
     evidence::Estimate,
     plan::{RunRole, Subject},
 };
+use std::collections::BTreeMap;
 
 /// What a baseline gains, in bits per byte, by working more than once per batch.
 #[derive(Debug, Clone, Default)]
@@ -24,28 +25,35 @@ pub(super) struct WorkCurve {
 const NOTHING: Estimate = Estimate { mean: Finite::ZERO, standard_error: Finite::ZERO };
 
 impl WorkCurve {
-    /// The curve of the runs that repeat `run` with more steps per batch; without any, more work buys nothing.
-    pub(super) fn of(runs: &[Evidence], run: &Evidence) -> Result<Self, RunsError> {
-        let of: TaskId = run.task.id();
-        let mut more: Vec<(u32, &Evidence)> = Vec::new();
+    /// The curve of the runs that repeat `seeds` (a run and its repeats) with more steps per batch, averaged over them;
+    /// without any, more work buys nothing. `seed_deviation` is a run's over seeds, where fewer than three tell it.
+    pub(super) fn of(runs: &[Evidence], seeds: &[&Evidence], seed_deviation: Finite) -> Result<Self, RunsError> {
+        let seeds: BTreeMap<TaskId, &Evidence> = seeds.iter().map(|run| (run.task.id(), *run)).collect();
+        let mut more: BTreeMap<u32, Vec<(&Evidence, &Evidence)>> = BTreeMap::new();
         for other in runs {
-            match other.task.role {
-                RunRole::Work { of: worked, inner_steps } if worked == of => more.push((inner_steps, other)),
-                _ => {}
+            if let RunRole::Work { of, inner_steps } = other.task.role
+                && let Some(once) = seeds.get(&of)
+            {
+                more.entry(inner_steps).or_default().push((other, once));
             }
         }
-        more.sort_by_key(|(inner_steps, _)| *inner_steps);
         let mut curve = Self::default();
-        for (inner_steps, other) in more {
+        for (inner_steps, pairs) in more {
             let name = format!("run of {inner_steps} steps per batch");
-            completed(other, &name)?;
+            let (mut prequential, mut held_out) = (Vec::new(), Vec::new());
+            for (other, once) in pairs {
+                completed(other, &name)?;
+                let malformed = |error: PairingError| RunsError::Malformed { run: name.clone(), error };
+                prequential.push(paired_difference(other, once, Measured::Prequential).map_err(malformed)?);
+                if once.held_out.is_some() {
+                    held_out.push(paired_difference(other, once, Measured::HeldOut).map_err(malformed)?);
+                }
+            }
             let work = f64::from(inner_steps.max(1)).ln();
-            let malformed = |error: PairingError| RunsError::Malformed { run: name.clone(), error };
-            let gain = paired_difference(other, run, Measured::Prequential).map_err(malformed)?;
-            push(&mut curve.prequential, work, gain);
-            if run.held_out.is_some() {
-                let gain = paired_difference(other, run, Measured::HeldOut).map_err(malformed)?;
-                push(&mut curve.held_out, work, gain);
+            for (points, gains) in [(&mut curve.prequential, prequential), (&mut curve.held_out, held_out)] {
+                if let Some(gain) = mean_over_seeds(&gains, seed_deviation) {
+                    push(points, work, gain);
+                }
             }
         }
         Ok(curve)
@@ -78,6 +86,24 @@ impl WorkCurve {
         let error = between(low.1.standard_error, high.1.standard_error).unwrap_or(high.1.standard_error);
         Estimate { mean, standard_error: error.max(low.1.standard_error) }
     }
+}
+
+/// Mean of the seeds' gains. The rows are the same under every seed, so that their errors do not shrink with more of
+/// them: `se² = (mean of the errors)² + s² / n`, with `s` the gains' deviation over three or more seeds. A gain is a
+/// difference of two runs, so fewer take twice the variance of one.
+fn mean_over_seeds(gains: &[Estimate], seed_deviation: Finite) -> Option<Estimate> {
+    if gains.is_empty() {
+        return None;
+    }
+    let count = gains.len() as f64;
+    let mean = gains.iter().map(|gain| gain.mean.get()).sum::<f64>() / count;
+    let rows = gains.iter().map(|gain| gain.standard_error.get()).sum::<f64>() / count;
+    let variance = match gains.len() {
+        0..=2 => 2.0 * seed_deviation.get() * seed_deviation.get(),
+        _ => gains.iter().map(|gain| (gain.mean.get() - mean).powi(2)).sum::<f64>() / (count - 1.0),
+    };
+    let error = Finite::new(rows.hypot((variance / count).sqrt()))?;
+    Some(Estimate { mean: Finite::new(mean)?, standard_error: error })
 }
 
 fn push(points: &mut Vec<(f64, Estimate)>, work: f64, gain: Estimate) {
@@ -131,7 +157,7 @@ pub(super) fn is_python(run: &Evidence) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::fixture::{run, with_points, worked};
+    use crate::score::fixture::{repeat, run, with_points, worked};
     use prism_core::{Digest, evidence::Work};
 
     const START: [&[f64]; 2] = [&[8.0, 8.0], &[4.0, 4.0]];
@@ -142,7 +168,7 @@ mod tests {
             with_points(&worked(&once, *steps), &[&[8.0 - gain, 8.0 - gain], &[4.0 - gain, 4.0 - gain]])
         });
         let runs: Vec<Evidence> = [once.clone()].into_iter().chain(more).collect();
-        WorkCurve::of(&runs, &once).unwrap()
+        WorkCurve::of(&runs, &[&once], Finite::ZERO).unwrap()
     }
 
     fn gain(curve: &WorkCurve, ratio: f64) -> f64 {
@@ -158,6 +184,33 @@ mod tests {
             assert!((gain(&curve, ratio) - expected).abs() < 1e-12, "{ratio}: {}", gain(&curve, ratio));
         }
         assert_eq!(gain(&curve, f64::NAN), 0.0);
+    }
+
+    #[test]
+    fn a_gain_is_the_mean_over_seeds_with_the_error_of_their_scatter() {
+        let once = with_points(&run("baseline"), &START);
+        let seeds: Vec<Evidence> = [once.clone()]
+            .into_iter()
+            .chain([1, 2].map(|index| with_points(&repeat(&once, index, 4.0), &START)))
+            .collect();
+        let gains = [0.25, 0.5, 0.75];
+        let more = seeds
+            .iter()
+            .zip(gains)
+            .map(|(seed, gain)| with_points(&worked(seed, 2), &[&[8.0 - gain, 8.0 - gain], &[4.0 - gain, 4.0 - gain]]));
+        let runs: Vec<Evidence> = seeds.iter().cloned().chain(more).collect();
+        let of = |seeds: &[&Evidence], deviation: f64| {
+            let curve = WorkCurve::of(&runs, seeds, Finite::new(deviation).unwrap()).unwrap();
+            let gain = curve.gain(Measured::Prequential, 2.0);
+            (gain.mean.get(), gain.standard_error.get())
+        };
+        let all: Vec<&Evidence> = seeds.iter().collect();
+        // Deviation 0.25 over three seeds.
+        let (mean, error) = of(&all, 9.0);
+        assert!((mean - 0.5).abs() < 1e-12 && (error - 0.25 / 3f64.sqrt()).abs() < 1e-12, "{mean} {error}");
+        // One seed alone knows nothing of its luck.
+        let (mean, error) = of(&[&seeds[0]], 0.1);
+        assert!((mean - 0.25).abs() < 1e-12 && (error - 0.02f64.sqrt()).abs() < 1e-12, "{mean} {error}");
     }
 
     #[test]

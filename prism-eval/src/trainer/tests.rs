@@ -78,7 +78,7 @@ fn class(evidence: &Evidence) -> Option<FailureClass> {
 /// Entropy of the training text's bytes, in bits.
 fn unigram_entropy() -> f64 {
     let mut counts = [0u32; 256];
-    for byte in stand_in().unwrap().documents().iter().flat_map(|document| document.text.bytes()) {
+    for byte in stand_in().unwrap().documents().flat_map(|document| document.unwrap().text.into_bytes()) {
         counts[usize::from(byte)] += 1;
     }
     let total = f64::from(counts.iter().sum::<u32>());

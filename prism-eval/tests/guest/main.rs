@@ -16,7 +16,7 @@ use prism_core::{
     artifacts::{ArtifactsExt, MemoryArtifacts},
     evidence::{Point, RunOutcome},
     observer::Event,
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA},
     sandbox::{Capabilities, Killer, Running, SandboxSpec},
     submission::FailureClass,
     trainer::{Checkpoints, Surroundings},
@@ -136,6 +136,7 @@ fn task(corpus: &Corpus, steps: u64) -> TrainTask {
     let digest = Digest::of(b"none");
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::default(),
         role: RunRole::Recipe,
         subject: Subject::Guest { bundle: digest, recipe: None },
         data: DataRef { dataset: corpus.fingerprint(), tokenizer: Bytes::fingerprint(), vocabulary: Bytes::VOCABULARY },

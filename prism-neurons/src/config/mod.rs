@@ -7,7 +7,7 @@ pub use load::{ConfigError, Overrides, load, print};
 pub use span::Span;
 
 use prism_chain::CommitScheme;
-use prism_core::{Hotkey, MechanismId, Netuid};
+use prism_core::{Hotkey, MechanismId, Netuid, plan::RunMode};
 use prism_eval::sandbox::detect::SandboxConfig;
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
@@ -22,6 +22,8 @@ pub struct ValidatorConfig {
     pub key: KeyConfig,
     /// Where submissions come in.
     pub http: HttpConfig,
+    /// Where the operator is answered.
+    pub internal: InternalConfig,
     /// Where state is kept.
     pub data: DataConfig,
     /// When cohorts close and what seeds them.
@@ -98,6 +100,16 @@ impl Default for HttpConfig {
     }
 }
 
+/// Where the operator is answered: held submissions, and what to do about them. Off without an address.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InternalConfig {
+    /// The address to listen on; port 0 takes any free one. Not one that miners reach.
+    pub listen: Option<SocketAddr>,
+    /// A file that holds the token which every request must bring, at least 16 characters.
+    pub token_file: Option<PathBuf>,
+}
+
 /// Where state is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -137,6 +149,8 @@ impl Default for CohortConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationConfig {
+    /// Which plan is measured: `gpu_proxy_eval`, `full_scale_eval`, or `local_cpu_smoke`, which never is eligible.
+    pub mode: RunMode,
     /// Runs at the same time.
     pub workers: u32,
     /// Attempts of one run before it counts as failed for lack of infrastructure.
@@ -150,7 +164,13 @@ pub struct EvaluationConfig {
 
 impl Default for EvaluationConfig {
     fn default() -> Self {
-        Self { workers: 2, attempts: 3, deadline: Span::from_secs(3600), checkpoint_every: Span::from_secs(600) }
+        Self {
+            mode: RunMode::GpuProxyEval,
+            workers: 2,
+            attempts: 3,
+            deadline: Span::from_secs(3600),
+            checkpoint_every: Span::from_secs(600),
+        }
     }
 }
 

@@ -15,8 +15,10 @@
 mod board_tests;
 mod boards;
 mod curve;
+mod internal;
 mod serve;
 
+pub use internal::{InternalApi, Token, internal_router};
 pub use serve::{ServeLimits, listen, serve};
 
 use crate::{

@@ -7,7 +7,7 @@ use super::{
 };
 use prism_core::{
     Block, Digest, FamilyId, Hotkey, Seed, SubmissionId, TaskId, TrainTask,
-    plan::{RunRole, Subject},
+    plan::{RunMode, RunRole, Subject},
     submission::{Precedence, SubmissionKind},
     testing::sample,
 };
@@ -31,7 +31,7 @@ fn on_processor() -> Terms {
 fn task(name: &str, python: bool) -> TrainTask {
     let mut task = sample::task();
     let digest = Digest::of(name.as_bytes());
-    task.role = RunRole::Recipe;
+    (task.role, task.mode) = (RunRole::Recipe, RunMode::FullScaleEval);
     task.seed = Seed::of("test", &[name.as_bytes()]);
     task.subject = if python {
         Subject::Guest { bundle: digest, recipe: None }
@@ -358,6 +358,10 @@ async fn play(acts: Vec<(Act, usize, usize)>) {
             Act::Kill => {
                 // What it had on its mind may still reach the database once: as a process that hangs, not one that ends.
                 model.zombies.append(&mut claims[who]);
+                // One that had the store to itself is known to be gone.
+                for (holder, expires) in model.held.values_mut() {
+                    *expires = if *holder == who { now } else { *expires };
+                }
                 stores[who] = Store::beside(&place).unwrap();
             }
             Act::Late if !model.zombies.is_empty() => {

@@ -186,6 +186,32 @@ impl Store {
         .await
     }
 
+    /// Moves pending submissions of a closed cohort to the open one: nobody has measured them yet, nor seen the closed
+    /// one's rows.
+    ///
+    /// # Errors
+    /// `State` when the cohort is not closed.
+    pub async fn postpone(
+        &self,
+        number: u64,
+        submissions: Vec<SubmissionId>,
+        now: SystemTime,
+    ) -> Result<(), StoreError> {
+        self.write(move |db| {
+            let closed = "SELECT number FROM cohorts WHERE number = ?1 AND status = 'closed'";
+            let closed = first(db, closed, [int(number)], |row| row.number::<u64>("number"))?;
+            moved_one(db, usize::from(closed.is_some()), number, "closed")?;
+            let open = open_cohort(db)?.number;
+            for submission in &submissions {
+                let sql = "UPDATE submissions SET cohort = ?3, updated_at = ?4
+                           WHERE id = ?1 AND cohort = ?2 AND status = 'pending'";
+                execute(db, sql, params![submission.to_string(), int(number), int(open), millis(now)])?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The oldest cohort that is closed and not settled yet.
     ///
     /// # Errors

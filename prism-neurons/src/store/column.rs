@@ -57,6 +57,15 @@ impl Columns<'_> {
         Ok(self.0.get(column)?)
     }
 
+    /// Bytes of a fixed number.
+    pub(super) fn bytes<const N: usize>(self, column: &'static str) -> Result<[u8; N], StoreError> {
+        fixed(column, &self.0.get::<_, Vec<u8>>(column)?)
+    }
+
+    pub(super) fn bytes_option<const N: usize>(self, column: &'static str) -> Result<Option<[u8; N]>, StoreError> {
+        self.blob_option(column)?.map(|bytes| fixed(column, &bytes)).transpose()
+    }
+
     pub(super) fn flag(self, column: &'static str) -> Result<bool, StoreError> {
         Ok(self.0.get(column)?)
     }
@@ -130,6 +139,10 @@ impl Columns<'_> {
 
 fn parse<T: FromStr<Err: Display>>(column: &'static str, text: &str) -> Result<T, StoreError> {
     text.parse().map_err(|e| StoreError::Column { column, value: format!("{text:?}: {e}") })
+}
+
+fn fixed<const N: usize>(column: &'static str, bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    bytes.try_into().map_err(|_| StoreError::Column { column, value: format!("{} bytes, not {N}", bytes.len()) })
 }
 
 fn finite(column: &'static str, value: f64) -> Result<Finite, StoreError> {

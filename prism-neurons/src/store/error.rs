@@ -28,6 +28,14 @@ pub enum StoreError {
         /// In the program.
         known: u32,
     },
+    /// Open in an older program, whose schema can't be changed under it.
+    #[error("store is open with schema version {found}, this program has {known}: restart the validator with it first")]
+    Older {
+        /// In the file.
+        found: u32,
+        /// In the program.
+        known: u32,
+    },
     /// A migration that was applied is not the one that this program has under the same number.
     #[error("schema version {0} of the store was made by another migration")]
     Migrated(u32),
@@ -89,7 +97,7 @@ impl From<StoreError> for Error {
                 Kind::Unavailable
             }
             StoreError::InUse(_) | StoreError::State { .. } => Kind::Conflict,
-            StoreError::Newer { .. } | StoreError::Migrated(_) => Kind::Unsupported,
+            StoreError::Newer { .. } | StoreError::Older { .. } | StoreError::Migrated(_) => Kind::Unsupported,
             StoreError::Column { .. } | StoreError::Json { .. } => Kind::Corrupt,
             StoreError::NotFound { .. } => Kind::NotFound,
         };

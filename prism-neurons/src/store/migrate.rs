@@ -3,10 +3,11 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
+    include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
 ];
 
@@ -46,18 +47,18 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Whether the schema is the one that this program has.
+/// Whether a store that another process may have open has the schema that this program knows; it is not changed.
 ///
 /// # Errors
-/// `Newer` for a store of a newer program.
-pub(super) fn is_current(db: &Connection) -> Result<bool, StoreError> {
-    db.execute_batch(VERSIONS)?;
+/// `Newer` and `Older`.
+pub(super) fn check(db: &Connection) -> Result<(), StoreError> {
     let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
     let found: u32 = db.query_row("SELECT coalesce(max(version), 0) FROM schema_version", [], |row| row.get(0))?;
-    if found > known {
-        return Err(StoreError::Newer { found, known });
+    match found.cmp(&known) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(StoreError::Newer { found, known }),
+        std::cmp::Ordering::Less => Err(StoreError::Older { found, known }),
     }
-    Ok(found == known)
 }
 
 #[cfg(test)]
@@ -124,5 +125,31 @@ mod tests {
         db.execute("DELETE FROM schema_version WHERE version = 99", []).unwrap();
         db.execute("UPDATE schema_version SET digest = 'x' WHERE version = 1", []).unwrap();
         assert!(matches!(migrate(&mut db), Err(StoreError::Migrated(1))));
+    }
+
+    #[test]
+    fn what_was_held_before_holds_were_recorded_is_a_hold_that_waits() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(VERSIONS).unwrap();
+        for sql in &MIGRATIONS[..3] {
+            db.execute_batch(sql).unwrap();
+        }
+        db.execute_batch(
+            "INSERT INTO cohorts (number, status, opened_block) VALUES (1, 'open', 0);
+             INSERT INTO submissions (id, source, hotkey, block, extrinsic, local, payload, status, rule, reason, cohort,
+                                      received_at, updated_at)
+             VALUES ('a', 'http', 'h', 1, 1, 1, '{}', 'held', 'review.odd', 'why', 1, 5, 6);",
+        )
+        .unwrap();
+        db.execute_batch(MIGRATIONS[3]).unwrap();
+        let row = db.query_row("SELECT rule, since, expires, answer FROM holds WHERE submission = 'a'", [], |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, i64>(1)?,
+                row.get::<_, Option<i64>>(2)?,
+                row.get::<_, Option<String>>(3)?,
+            ))
+        });
+        assert_eq!(row.unwrap(), ("review.odd".to_owned(), 6, None, None));
     }
 }

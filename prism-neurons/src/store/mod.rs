@@ -9,6 +9,8 @@
 //! | [`submissions`] | `submissions`, `findings`, `cursors` |
 //! | [`intake`] | `intake`, and with [`nonces`] `nonces` |
 //! | [`families`] | `families` |
+//! | [`duplicates`] | `fingerprints`, `fingerprint_keys`, `duplicate_reports` |
+//! | [`holds`] | `holds` |
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
 //! | [`claims`] | who carries out which of the `runs`, and with `leases` `device_leases` |
@@ -28,8 +30,12 @@ pub mod cohorts;
 mod column;
 #[cfg(test)]
 mod conformance;
+pub mod duplicates;
 mod error;
 pub mod families;
+#[cfg(test)]
+mod hold_tests;
+pub mod holds;
 pub mod intake;
 pub mod leases;
 mod migrate;
@@ -107,26 +113,26 @@ impl Store {
         Self::over(db, Some(Arc::new(readers)), Some(lock))
     }
 
-    /// Opens a store that another process may have open: for commands beside a validator. Runs are claimed by
-    /// compare-and-set, so that beside each other two processes never carry out the same one.
+    /// Opens a store for one of an operator's commands, whether or not a validator has it open. What such a command writes
+    /// is one transaction that the validator's own see whole or not at all.
     ///
     /// # Errors
-    /// `NotFound` where there is none; `Newer` or `InUse` while another program has it open under another schema; `File`
-    /// and `Sqlite`.
+    /// `NotFound` where there is none; `Newer` and `Older` where a running validator is another program than this one;
+    /// those of [`Store::open`].
     pub fn beside(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         let path = path.as_ref();
-        if !path.exists() {
+        if !path.is_file() {
             return Err(StoreError::NotFound { what: "database", id: path.display().to_string() });
         }
-        let mut db = Connection::open(path)?;
-        db.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")?;
-        prepare(&db)?;
-        match lock(path) {
-            Ok(_alone) => migrate::migrate(&mut db)?,
-            Err(StoreError::InUse(lock)) if !migrate::is_current(&db)? => return Err(StoreError::InUse(lock)),
+        match Self::open(path) {
             Err(StoreError::InUse(_)) => {}
-            Err(error) => return Err(error),
+            opened => return opened,
         }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)?;
+        prepare(&db)?;
+        db.execute_batch("PRAGMA synchronous = FULL;")?;
+        migrate::check(&db)?;
         let readers = Readers { path: path.to_owned(), idle: Mutex::new(Vec::new()), permits: Semaphore::new(READERS) };
         Self::over(db, Some(Arc::new(readers)), None)
     }

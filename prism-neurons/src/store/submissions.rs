@@ -3,6 +3,8 @@ use super::{
     Store, StoreError,
     cohorts::open_cohort,
     column::{Columns, execute, first, int, json, millis, rows, word},
+    duplicates::{self, Provenance},
+    holds,
 };
 use prism_core::{
     Digest, FamilyId, SubmissionId,
@@ -98,6 +100,8 @@ pub struct Examined {
     pub material: Material,
     /// What the family is on record with if this submission is its first; `None` when the family must exist.
     pub founds: Option<Material>,
+    /// What it resembles, and what later ones are compared with.
+    pub provenance: Option<Provenance>,
 }
 
 /// A finding and who found it.
@@ -181,12 +185,16 @@ impl Store {
             let family = examined.family.to_string();
             let moved = execute(db, sql, params![id.to_string(), kind, family, material, millis(now)])?;
             moved_one(db, moved, id, "pending")?;
+            if let Some(provenance) = &examined.provenance {
+                duplicates::keep(db, id, provenance, now)?;
+            }
             keep_findings(db, id, &findings)
         })
         .await
     }
 
-    /// Rejects or holds a pending submission.
+    /// Rejects or holds a pending submission. A hold of this kind waits for what is missing, however long: see
+    /// [`Store::hold`] for those that end by themselves.
     ///
     /// # Errors
     /// `State` when the submission is not pending.
@@ -206,6 +214,9 @@ impl Store {
             let values = params![id.to_string(), status.as_str(), reason.rule, reason.text, kind, millis(now)];
             let moved = execute(db, sql, values)?;
             moved_one(db, moved, id, "pending")?;
+            if status == SubmissionStatus::Held {
+                holds::open(db, id, &reason, None, now)?;
+            }
             keep_findings(db, id, &findings)
         })
         .await
@@ -220,6 +231,7 @@ impl Store {
         let rule = rule.to_owned();
         self.write(move |db| {
             let cohort = open_cohort(db)?.number;
+            holds::release(db, &rule, now)?;
             let sql = "UPDATE submissions SET status = 'pending', rule = NULL, reason = NULL, material = NULL,
                        cohort = ?2, updated_at = ?3 WHERE status IN ('held', 'failed') AND rule = ?1";
             execute(db, sql, params![rule, int(cohort), millis(now)])
@@ -352,7 +364,11 @@ pub(super) fn moved_one(
     })
 }
 
-fn keep_findings(db: &Transaction<'_>, id: SubmissionId, findings: &[ReviewerFinding]) -> Result<(), StoreError> {
+pub(super) fn keep_findings(
+    db: &Transaction<'_>,
+    id: SubmissionId,
+    findings: &[ReviewerFinding],
+) -> Result<(), StoreError> {
     execute(db, "DELETE FROM findings WHERE submission = ?1", [id.to_string()])?;
     let sql = "INSERT INTO findings (submission, reviewer, rule, grade, file, line, text)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

@@ -14,7 +14,7 @@ use prism_core::{
     Block, Digest, Epoch, Evidence, FamilyId, Finite, Hotkey, MechanismId, Netuid, Nonces, Receipt, ScoreCard, Seed,
     Standings, SubmissionId, TrainTask, Uid, WeightIntent,
     evidence::{EVIDENCE_SCHEMA, Estimate, RunOutcome, Work},
-    plan::{Budget, DataRef, MeasuringPlan, RunRole, Subject, TASK_SCHEMA},
+    plan::{Budget, DataRef, MeasuringPlan, RunMode, RunRole, Subject, TASK_SCHEMA},
     receipt::{RECEIPT_SCHEMA, Stage},
     reward::Allocation,
     score::{Track, TrackScore},
@@ -57,6 +57,7 @@ fn submission(place: u32) -> Submission {
 fn task(seed: &str) -> TrainTask {
     TrainTask {
         schema: TASK_SCHEMA,
+        mode: RunMode::default(),
         role: RunRole::Recipe,
         subject: Subject::Native { graph: Digest::of(b"graph"), recipe: Digest::of(b"recipe") },
         data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
@@ -85,6 +86,7 @@ fn evidence(task: &TrainTask) -> Evidence {
         held_out: None,
         series: BTreeMap::new(),
         counters: BTreeMap::new(),
+        tasks: BTreeMap::new(),
         artifacts: BTreeMap::new(),
         engine: "test/1".into(),
         device: "cpu".into(),
@@ -125,7 +127,7 @@ fn family() -> FamilyId {
 fn examined(founds: bool) -> Examined {
     let material: BTreeMap<String, Digest> = [("graph".to_owned(), Digest::of(b"graph"))].into();
     let founds = founds.then(|| material.clone());
-    Examined { kind: SubmissionKind::Full, family: family(), material, founds }
+    Examined { kind: SubmissionKind::Full, family: family(), material, founds, provenance: None }
 }
 
 fn card(id: SubmissionId, total: f64) -> ScoreCard {

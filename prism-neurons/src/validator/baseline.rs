@@ -3,9 +3,13 @@ use super::{
     Validator,
     material::{BUNDLE, GRAPH},
 };
-use crate::store::families::{FamilyRecord, PublishedFamily};
+use crate::store::{
+    families::{FamilyRecord, PublishedFamily},
+    submissions::Material,
+};
 use prism_core::{Error, FamilyId, Result, SubmissionId, artifacts::ArtifactsExt};
 use prism_eval::{
+    duplicate::Fingerprint,
     graph::{Context, GraphSpec, Limits, baselines, family},
     guest::{self, GuestBundle, GuestPart},
 };
@@ -62,26 +66,27 @@ impl Validator {
 
     /// Resolves the baselines and puts them on record as families.
     pub(super) async fn publish_baselines(&self) -> Result<()> {
-        let mut families = Vec::new();
+        let (mut families, mut fingerprints) = (Vec::new(), Vec::new());
         for baseline in &self.0.baselines {
+            let mut material = Material::new();
             let (id, name, digest) = match &baseline.architecture {
                 Published::Declared(spec) => {
+                    material = self.keep_probes(spec).await?;
                     let graph = spec.resolve(&self.context(), &self.limits())?;
+                    fingerprints.push((baseline_id(family(&graph)), Fingerprint::of_graph(&graph)));
                     (family(&graph), GRAPH, self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?)
                 }
                 Published::Code(part, family) => {
                     let alone = GuestBundle { architecture: part.clone(), training: None };
+                    fingerprints.push((baseline_id(*family), Fingerprint::of_code(part, *family)?));
                     (*family, BUNDLE, self.keep_guest(&alone).await?)
                 }
             };
-            families.push(PublishedFamily {
-                id,
-                name: baseline.name.clone(),
-                submission: baseline_id(id),
-                material: [(name.to_owned(), digest)].into(),
-            });
+            material.insert(name.to_owned(), digest);
+            families.push(PublishedFamily { id, name: baseline.name.clone(), submission: baseline_id(id), material });
         }
-        Ok(self.0.store.publish_families(families, self.0.clock.now()).await?)
+        self.0.store.publish_families(families, self.0.clock.now()).await?;
+        self.keep_published(fingerprints).await
     }
 
     /// The baselines, as on record.

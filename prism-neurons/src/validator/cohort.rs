@@ -1,5 +1,9 @@
 //! Cohorts: open for some blocks, then closed, then seeded by a block that nobody knew while it was open.
-use super::{Validator, baseline::baseline_id};
+use super::{
+    Validator,
+    baseline::baseline_id,
+    lots::{self, Lot},
+};
 use crate::store::{
     cohorts::{CohortRecord, CohortStatus, Entrant, EntrantRole},
     policy::Policy,
@@ -7,9 +11,9 @@ use crate::store::{
 use prism_core::{
     Block, Finite, Hotkey, Kind, Result, Seed, SubmissionId,
     evidence::Estimate,
-    submission::{Precedence, SubmissionKind, SubmissionStatus},
+    submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
-use prism_eval::policy::RewardNumbers;
+use prism_eval::policy::{PlanPolicy, RewardNumbers};
 use std::collections::BTreeSet;
 
 /// When a cohort closes and what seeds it.
@@ -113,10 +117,31 @@ impl Validator {
             }
         };
         let policy = self.policy_in_force().await?;
+        let plan = policy.whole.as_ref().map_or(&self.0.policy.plan, |whole| &whole.plan);
+        self.postpone(cohort, seed, plan).await?;
         let others = self.others(&policy).await?;
         self.0.store.seed_cohort(cohort.number, seed, policy, others, self.0.clock.now()).await?;
         tracing::info!(cohort = cohort.number, seed = %seed.0, "cohort seeded");
         Ok(true)
+    }
+
+    /// Moves whom the budget of a closed cohort does not hold to the open one.
+    async fn postpone(&self, cohort: &CohortRecord, seed: Seed, plan: &PlanPolicy) -> Result<()> {
+        let Some(budget) = plan.cohort_millis() else { return Ok(()) };
+        let pending = self.0.store.submissions(Some(cohort.number), Some(SubmissionStatus::Pending), usize::MAX >> 1);
+        let mut lots = Vec::new();
+        for record in pending.await? {
+            // Its examination comes first; seeding waits for it.
+            let Some(kind) = record.kind else { return Ok(()) };
+            let Submission { id, hotkey, precedence, .. } = record.submission;
+            lots.push(Lot { submission: id, hotkey, block: precedence.block, cost: plan.most_cpu_millis(kind) });
+        }
+        let waiting = lots::waiting(seed, cohort.opened, &lots, budget);
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(cohort = cohort.number, waiting = waiting.len(), "submissions wait for the next cohort: budget");
+        Ok(self.0.store.postpone(cohort.number, waiting, self.0.clock.now()).await?)
     }
 
     /// Whoever showed an advantage in the newest settled cohort that counts only once it is confirmed in the next.

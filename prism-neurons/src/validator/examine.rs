@@ -1,11 +1,16 @@
 //! From submissions to what is measured: unpacked, checked, reviewed, named. Nothing of them runs.
 use super::{
     Validator,
+    holds::BORDERLINE,
     material::{BUNDLE, GRAPH, HOOKS, RECIPE},
 };
 use crate::{
     intake::{IntakeError, Precheck},
-    store::submissions::{Examined, Material, Reason, ReviewerFinding, SubmissionRecord},
+    store::{
+        duplicates::Provenance,
+        holds::{Holding, Rulings},
+        submissions::{Examined, Material, Reason, ReviewerFinding, SubmissionRecord},
+    },
 };
 use async_trait::async_trait;
 use prism_core::{
@@ -17,9 +22,10 @@ use prism_core::{
 };
 use prism_eval::{
     bundle::MAX_WIRE_BYTES,
+    duplicate::Action,
     examination::{Content, Examination},
     guest::GuestBundle,
-    policy::ReviewPolicy,
+    policy::{DuplicateNumbers, ReviewPolicy},
     review::Review,
 };
 
@@ -36,47 +42,66 @@ const UNKNOWN_FAMILY: &str = "family.unknown";
 const LANGUAGE: &str = "family.language";
 /// The rule that a bundle brings no more than the policy takes.
 const TOO_MUCH: &str = "policy.artifact_limits";
+/// The rule of a reviewer that failed: an error is not a pass.
+pub(super) const REVIEW_FAILED: &str = "review.failed";
 /// Under which name the findings of [`prism_eval::review`] are kept.
 const STATIC: &str = "static";
 
 /// What an examination comes to.
 enum Outcome {
     Passed(Examined),
-    Refused { status: SubmissionStatus, kind: Option<SubmissionKind>, reason: Reason },
+    Rejected(Option<SubmissionKind>, Reason),
+    Held(Holding),
 }
 
 fn rejected(kind: Option<SubmissionKind>, rule: &str, text: impl Into<String>) -> Outcome {
-    Outcome::Refused { status: SubmissionStatus::Rejected, kind, reason: Reason::new(rule, text) }
+    Outcome::Rejected(kind, Reason::new(rule, text))
 }
 
 fn held(kind: SubmissionKind, rule: &str, text: impl Into<String>) -> Outcome {
-    Outcome::Refused { status: SubmissionStatus::Held, kind: Some(kind), reason: Reason::new(rule, text) }
+    Outcome::Held(Holding { kind, reason: Reason::new(rule, text), expiry: None, provenance: None })
 }
 
 impl Validator {
     /// Examines what nobody has examined yet. Whether there was anything.
     pub(super) async fn examine_step(&self, cancel: &Cancel) -> Result<bool> {
         let records = self.0.store.unexamined(BATCH).await?;
+        if records.is_empty() {
+            return Ok(false);
+        }
+        let numbers = self.duplicate_numbers().await?;
         for record in &records {
             let id = record.submission.id;
-            let (outcome, findings) = self.examine(record, cancel).await?;
+            let (outcome, findings) = self.examine(record, &numbers, cancel).await?;
             let now = self.0.clock.now();
             match outcome {
                 Outcome::Passed(examined) => {
                     self.0.observer.on(&Event::Phase { submission: id, phase: "examined" });
                     self.0.store.pass(id, examined, findings, now).await?;
                 }
-                Outcome::Refused { status, kind, reason } => {
-                    tracing::info!(submission = %id, rule = reason.rule, "submission {}", status.as_str());
+                Outcome::Rejected(kind, reason) => {
+                    let status = SubmissionStatus::Rejected;
+                    tracing::info!(submission = %id, rule = reason.rule, "submission rejected");
                     self.0.observer.on(&Event::Phase { submission: id, phase: status.as_str() });
                     self.0.store.refuse(id, status, kind, reason, findings, now).await?;
                 }
+                Outcome::Held(mut holding) => {
+                    tracing::info!(submission = %id, rule = holding.reason.rule, "submission held");
+                    self.0.observer.on(&Event::Phase { submission: id, phase: SubmissionStatus::Held.as_str() });
+                    holding.expiry = self.expiry(&holding, &numbers, now);
+                    self.0.store.hold(id, holding, findings, now).await?;
+                }
             }
         }
-        Ok(!records.is_empty())
+        Ok(true)
     }
 
-    async fn examine(&self, record: &SubmissionRecord, cancel: &Cancel) -> Result<(Outcome, Vec<ReviewerFinding>)> {
+    async fn examine(
+        &self,
+        record: &SubmissionRecord,
+        numbers: &DuplicateNumbers,
+        cancel: &Cancel,
+    ) -> Result<(Outcome, Vec<ReviewerFinding>)> {
         let id = record.submission.id;
         let Payload::Bundle { archive, .. } = record.submission.payload else {
             return Ok((rejected(None, "payload.published", "published models are not measured here"), Vec::new()));
@@ -96,14 +121,19 @@ impl Validator {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
             // An error is not a pass.
-            Err(error) => return Ok((held(kind, "review.failed", error.chain()), Vec::new())),
+            Err(error) => return Ok((held(kind, REVIEW_FAILED, error.chain()), Vec::new())),
         };
+        let rulings = self.0.store.rulings(id).await?;
         let outcome = match verdict {
             Verdict::Reject(finding) => rejected(Some(kind), &finding.rule, place(&finding)),
-            Verdict::Hold(finding) => held(kind, &finding.rule, place(&finding)),
-            Verdict::Pass => self.name(&examination).await?,
+            Verdict::Hold(finding) if !rulings.reviewed => held(kind, &finding.rule, place(&finding)),
+            Verdict::Hold(_) | Verdict::Pass => self.name(&examination).await?,
         };
-        Ok((outcome, findings))
+        let provenance = match &outcome {
+            Outcome::Rejected(..) => None,
+            Outcome::Passed(_) | Outcome::Held(_) => self.provenance(record, &examination, numbers).await?,
+        };
+        Ok((judged(outcome, provenance, &rulings), findings))
     }
 
     async fn review(
@@ -147,7 +177,10 @@ impl Validator {
             let digest = self.0.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
             let founds = Some([(GRAPH.to_owned(), digest)].into());
             material.insert(GRAPH.to_owned(), digest);
-            return Ok(Outcome::Passed(Examined { kind, family, material, founds }));
+            if let Some(spec) = examination.bundle.graph()? {
+                material.extend(self.keep_probes(&spec).await?);
+            }
+            return Ok(Outcome::Passed(Examined { kind, family, material, founds, provenance: None }));
         }
         let target = examination.target().unwrap_or_default();
         let Some(family) = self.0.store.family(target).await? else {
@@ -160,7 +193,7 @@ impl Validator {
         if material.contains_key(BUNDLE) && !self.takes_python() {
             return Ok(held(kind, NO_SANDBOX, WAITS));
         }
-        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None }))
+        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None, provenance: None }))
     }
 
     async fn name_python(&self, examination: &Examination, review: &Review) -> Result<Outcome> {
@@ -175,7 +208,7 @@ impl Validator {
                 let whole = GuestBundle { training: review.parts.training.clone(), ..alone };
                 material.insert(HOOKS.to_owned(), self.keep_guest(&whole).await?);
             }
-            return Ok(Outcome::Passed(Examined { kind, family, material, founds }));
+            return Ok(Outcome::Passed(Examined { kind, family, material, founds, provenance: None }));
         }
         let target = examination.target().unwrap_or_default();
         let Some(family) = self.0.store.family(target).await? else {
@@ -191,8 +224,30 @@ impl Validator {
         };
         material.insert(BUNDLE.to_owned(), bundle);
         material.insert(HOOKS.to_owned(), self.keep_guest(&whole).await?);
-        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None }))
+        Ok(Outcome::Passed(Examined { kind, family: family.id, material, founds: None, provenance: None }))
     }
+}
+
+/// What becomes of a named submission when what it resembles and what operators said is known.
+fn judged(outcome: Outcome, provenance: Option<Provenance>, rulings: &Rulings) -> Outcome {
+    let mut examined = match outcome {
+        Outcome::Passed(examined) => examined,
+        Outcome::Held(holding) => return Outcome::Held(Holding { provenance, ..holding }),
+        Outcome::Rejected(..) => return outcome,
+    };
+    if let Some(Provenance { report, .. }) = &provenance
+        && report.action == Action::Hold
+        && !rulings.compared
+    {
+        let reason = Reason::new(BORDERLINE, report.reason.clone());
+        return Outcome::Held(Holding { kind: examined.kind, reason, expiry: None, provenance });
+    }
+    if let Some(family) = rulings.family.filter(|_| examined.kind.brings_architecture()) {
+        (examined.family, examined.founds) = (family, None);
+    }
+    let family = examined.family;
+    examined.provenance = provenance.map(|provenance| Provenance { family, ..provenance });
+    Outcome::Passed(examined)
 }
 
 fn place(finding: &prism_core::reviewer::Finding) -> String {

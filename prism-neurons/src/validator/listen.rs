@@ -1,7 +1,7 @@
 //! The validator's HTTP face.
 use super::Validator;
 use crate::{
-    http::{self, Api},
+    http::{self, Api, InternalApi, Token, internal_router},
     intake::{Intake, IntakeLimits, IntakeParts},
 };
 use prism_core::{Cancel, Hotkey, Result};
@@ -35,5 +35,14 @@ impl Validator {
         });
         let (store, chain, clock) = (parts.store.clone(), Arc::clone(&parts.chain), Arc::clone(&parts.clock));
         http::listen(http::router(Api { intake, store, chain, clock }), address, cancel).await
+    }
+
+    /// Answers its operator over HTTP, on an address of its own, in the background until cancelled; says where.
+    ///
+    /// # Errors
+    /// `Unavailable` when the address can't be had.
+    pub async fn listen_internal(&self, address: SocketAddr, token: Token, cancel: &Cancel) -> Result<SocketAddr> {
+        let api = InternalApi { store: self.0.store.clone(), clock: Arc::clone(&self.0.clock) };
+        http::listen(internal_router(api, token), address, cancel).await
     }
 }

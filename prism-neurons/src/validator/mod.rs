@@ -5,6 +5,7 @@
 //! |---|---|
 //! | sources to submissions | `take_in` |
 //! | submissions to what is measured | `examine` |
+//! | what is held, and for how long | `holds` |
 //! | cohorts open, close and get their seed | `cohort` |
 //! | the policy in force | `policy` |
 //! | the plan of runs | `evaluate` |
@@ -19,9 +20,15 @@ mod carry_out;
 mod cohort;
 mod evaluate;
 mod examine;
+#[cfg(test)]
+mod hold_tests;
+mod holds;
 mod listen;
+mod lots;
 mod material;
 mod pay;
+#[cfg(test)]
+mod plan_tests;
 mod policy;
 #[cfg(test)]
 mod policy_tests;
@@ -117,7 +124,7 @@ impl Validator {
             self.pay_step().await?;
             self.pause(cancel).await?;
         }
-        while self.take_in_step().await? || self.examine_step(cancel).await? {
+        while self.take_in_step().await? || self.expire_step().await? || self.examine_step(cancel).await? {
             self.go_on(cancel)?;
         }
         // Nothing to measure, or a restart that finds its cohort on the way.
@@ -129,6 +136,7 @@ impl Validator {
                 self.pause(cancel).await?;
             }
         }
+        self.compare_losses().await?;
         // One vector: where epochs are short, the next one is due by the time that this has landed.
         let head = self.0.chain.head().await?;
         let epoch = self.0.chain.epoch_at(self.0.netuid, head.finalized).await?;
@@ -157,12 +165,14 @@ impl Validator {
                 tracing::info!(released, "bundles of Python go on: there is a sandbox now");
             }
         }
-        Ok(())
+        // A kill between the settlement and this leaves it to the next start.
+        self.compare_losses().await
     }
 
     /// One pass over everything but paying. Whether anything moved.
     async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
         let mut moved = self.take_in_step().await?;
+        moved |= self.expire_step().await?;
         // All of them: a cohort is seeded only when nothing in it is unexamined.
         while self.examine_step(cancel).await? {
             self.go_on(cancel)?;
@@ -171,7 +181,10 @@ impl Validator {
         moved |= self.close_step().await?;
         moved |= self.seed_step().await?;
         moved |= self.evaluate_step(cancel).await?;
-        moved |= self.settle_step().await?;
+        if self.settle_step().await? {
+            self.compare_losses().await?;
+            moved = true;
+        }
         Ok(if moved { Step::Moved } else { Step::Done })
     }
 

@@ -69,7 +69,7 @@ impl Clock for ChainClock {
 /// All that outlives a process: the chain and the disk.
 pub(super) struct World {
     pub(super) chain: FakeChain,
-    clock: ChainClock,
+    pub(super) clock: ChainClock,
     folder: tempfile::TempDir,
     setter: RecordingSetter,
     trained: Arc<AtomicU64>,
@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
-    fn trainer(&self) -> ScriptedTrainer {
+    pub(super) fn trainer(&self) -> ScriptedTrainer {
         let trained = Arc::clone(&self.trained);
         let llama = resolved("llama");
         ScriptedTrainer::new(move |task| {
@@ -349,9 +349,9 @@ async fn equal_work_is_trained_once() {
     world.submit(&store, CAROL, &packed(manifest, "gpt"), SubmissionKind::ArchitectureOnly).await;
     validator.run_cohort(&Cancel::new()).await.unwrap();
     let plan = PrismPolicy::smoke().plan;
-    let (rates, work) = (plan.rates.len() as u64, plan.work.len() as u64);
-    let expected = 2 * rates + work;
-    let text = "one grid for each graph, and the baseline's further work";
+    let [rates, probes, work] = [plan.rates.len(), plan.probes.len(), plan.work.len()].map(|count| count as u64);
+    let expected = 2 * (rates + probes) + work;
+    let text = "one grid and its probes for each graph, and the baseline's further work";
     assert_eq!(world.trained.load(Ordering::SeqCst), expected, "{text}");
     let end = world.end(&store).await;
     let families: Vec<String> = [family_of(&store, ALICE).await, family_of(&store, BOB).await].into();

@@ -1,10 +1,10 @@
 //! Published baseline families: what a submission is measured against, at the same sizes.
 //!
-//! Both are 64 wide, 2 deep, with 4 heads, times the factors of the context: small enough for one processor core.
+//! All are 64 wide and 2 deep, those with attention with 4 heads, times the factors of the context: small enough for one processor core.
 use super::{GraphError, GraphSpec};
 
 /// The families' names, as a `training_for_arch` may give them in `architecture_id`.
-pub const NAMES: [&str; 2] = ["gpt", "llama"];
+pub const NAMES: [&str; 3] = ["gpt", "llama", "recurrent"];
 
 /// The submitted form of a family's document.
 #[must_use]
@@ -12,6 +12,7 @@ pub fn document(name: &str) -> Option<&'static str> {
     match name {
         "gpt" => Some(include_str!("gpt.graph.yaml")),
         "llama" => Some(include_str!("llama.graph.yaml")),
+        "recurrent" => Some(include_str!("recurrent.graph.yaml")),
         _ => None,
     }
 }

@@ -28,7 +28,7 @@ fn build(entries: &[(u8, usize, usize, usize)], ties: bool) -> GraphSpec {
     for (at, (kind, a, b, c)) in entries.iter().enumerate() {
         let pick = |index: usize| format!("n{}", index % (at + 1));
         let mut node = Node { id: format!("n{}", at + 1), of: vec![pick(*a)], ..Node::default() };
-        match kind % 10 {
+        match kind % 12 {
             0 => node.op = "rms_norm".into(),
             1 => node.op = "layer_norm".into(),
             2 => (node.op, node.dim) = ("linear".into(), width()),
@@ -38,6 +38,8 @@ fn build(entries: &[(u8, usize, usize, usize)], ties: bool) -> GraphSpec {
             6 => (node.op, node.by) = ("shift".into(), Some(Expression::from(1))),
             7 => (node.op, node.of) = ("multiply".into(), vec![pick(*a), pick(*b)]),
             8 => (node.op, node.of) = ("add".into(), vec![pick(*a), pick(*b), pick(*c)]),
+            9 => (node.op, node.kernel) = ("causal_convolution".into(), Some(Expression::from(3))),
+            10 => (node.op, node.of) = ("gated_recurrence".into(), vec![pick(*a), pick(*b)]),
             _ => (node.op, node.of) = ("add".into(), vec![pick(*a), pick(*b)]),
         }
         nodes.push(node);

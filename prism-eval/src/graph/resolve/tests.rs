@@ -189,6 +189,21 @@ fn attributes_are_held_to_their_ranges() {
 }
 
 #[test]
+fn convolutions_and_recurrences_are_held_to_their_shapes() {
+    assert!(middle("- { id: y, op: causal_convolution, of: x, kernel: 4, bias: true }").is_ok());
+    assert!(middle("- { id: y, op: gated_recurrence, of: [x, x] }").is_ok());
+    for nodes in [
+        "- { id: y, op: causal_convolution, of: x, kernel: 65 }",
+        "- { id: y, op: gated_recurrence, of: x }",
+        "- { id: w, op: linear, of: x, dim: 3 }\n- { id: y, op: gated_recurrence, of: [x, w] }",
+        "- { id: y, op: gated_recurrence, of: [x, tokens] }",
+    ] {
+        assert_eq!(refusal(nodes).rule(), "graph.shape", "{nodes}");
+    }
+    assert_eq!(refusal("- { id: y, op: causal_convolution, of: x }").rule(), "graph.attribute");
+}
+
+#[test]
 fn too_many_parameters_are_refused_before_anything_exists() {
     assert!(middle("- { id: y, op: mlp, of: x, hidden: 65536 }").is_ok());
     let huge = "- { id: w, op: linear, of: x, dim: 65536 }\n- { id: v, op: linear, of: w, dim: 65536 }\n- { id: y, op: linear, of: v, dim: 64 }";

@@ -8,12 +8,14 @@ mod efficiency;
 mod health;
 mod reproducibility;
 mod robustness;
+mod scaling;
 
 pub(super) use completeness::completeness;
 pub(super) use efficiency::{compute_efficiency, parameter_efficiency};
 pub(super) use health::{ARCHITECTURE_SIGNALS, TRAINING_SIGNALS, health};
 pub(super) use reproducibility::reproducibility;
 pub(super) use robustness::robustness;
+pub(super) use scaling::{Probes, Scaling, learning_and_scaling, scaling};
 
 use super::{
     pairing::{Measured, PairingError, paired_over_seeds},
@@ -81,9 +83,14 @@ impl<'a> Pair<'a> {
         counted(self.advantage, &self.numbers)
     }
 
+    /// Whether there is an advantage beyond its noise.
+    pub(super) fn is_ahead(&self) -> bool {
+        self.counted() > 0.0
+    }
+
     /// A reading that may exceed one half only with an advantage in bits.
     fn gated(&self, value: f64) -> Read {
-        let most = if self.counted() > 0.0 { 1.0 } else { 0.5 };
+        let most = if self.is_ahead() { 1.0 } else { 0.5 };
         reading(value.min(most), 0.0)
     }
 }
@@ -103,7 +110,7 @@ pub(super) fn held_out(pair: &Pair<'_>) -> Read {
 }
 
 /// A difference of two estimates. Errors add in squares: rows are paired, so that this is too much rather than too little.
-fn less(advantage: Estimate, price: Estimate) -> Result<Estimate, PairingError> {
+pub(super) fn less(advantage: Estimate, price: Estimate) -> Result<Estimate, PairingError> {
     let finite = |value| Finite::new(value).ok_or(PairingError::Overflow);
     let (a, p) = (advantage.standard_error.get(), price.standard_error.get());
     Ok(Estimate {
@@ -113,7 +120,7 @@ fn less(advantage: Estimate, price: Estimate) -> Result<Estimate, PairingError> 
 }
 
 /// `1/2 + 1/2 · clamp(advantage / scale, -1, 1)`; an advantage of fewer than `z` standard errors counts as zero.
-fn of_advantage(advantage: Estimate, numbers: &ScoreNumbers) -> Read {
+pub(super) fn of_advantage(advantage: Estimate, numbers: &ScoreNumbers) -> Read {
     let scale = numbers.scale.get();
     let value = 0.5 + 0.5 * (counted(advantage, numbers) / scale).clamp(-1.0, 1.0);
     reading(value, 0.5 * advantage.standard_error.get() / scale)

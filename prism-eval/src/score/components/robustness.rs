@@ -1,5 +1,5 @@
 //! Whether an architecture is better only where it was tuned.
-use super::{Read, counted, reading};
+use super::{Read, counted, reading, scaling::Share};
 use crate::{
     policy::ScoreNumbers,
     score::{
@@ -8,12 +8,15 @@ use crate::{
     },
 };
 
-/// The advantage at each rate of the grid over the baseline at the same rate, capped, and averaged:
-/// `1/2 + 1/2 · mean over rates of clamp(advantage / scale, -1, 1)`. A rate at which only one side diverged counts as
-/// the other's full advantage; one at which both did, as none.
+/// The advantage at each rate of the grid over the baseline at the same rate, and at each probe of sequence and batch
+/// over the baseline there, capped, and averaged: `1/2 + 1/2 · mean of clamp(advantage / scale, -1, 1)`. A rate at which
+/// only one side diverged counts as the other's full advantage; one at which both did, as none. A probe may lift it only
+/// with an advantage at the base (`ahead`): to be stable and worse is no idea.
 pub(in crate::score) fn robustness(
     subject: &ReferenceGrid<'_>,
     baseline: &ReferenceGrid<'_>,
+    stability: &[Share],
+    ahead: bool,
     numbers: &ScoreNumbers,
 ) -> Read {
     let scale = numbers.scale.get();
@@ -33,6 +36,11 @@ pub(in crate::score) fn robustness(
             (None, None) => {}
         }
     }
+    for share in stability {
+        rates += 1.0;
+        sum += if ahead { share.value } else { share.value.min(0.0) };
+        errors += share.error;
+    }
     if rates == 0.0 {
         return Err("no rates".into());
     }
@@ -51,12 +59,23 @@ mod tests {
         let baseline = ReferenceGrid::of(&baseline).unwrap();
         let value = |runs: &[prism_core::Evidence]| {
             let subject = ReferenceGrid::of(runs).unwrap();
-            robustness(&subject, &baseline, &ScoreNumbers::default()).unwrap().value.get()
+            robustness(&subject, &baseline, &[], true, &ScoreNumbers::default()).unwrap().value.get()
         };
         assert!((value(&grid("subject", &[(1.0, 4.0), (3.0, 3.0), (10.0, 4.6)])) - 0.5).abs() < 1e-9);
         let mut runs = grid("subject", &[(1.0, 3.0), (3.0, 3.0), (10.0, 3.0)]);
         assert!((value(&runs) - 1.0).abs() < 1e-9);
         runs[2] = failed(&runs[2], FailureClass::MinerCode);
         assert!((value(&runs) - (0.5 + 0.5 / 3.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_probe_counts_as_much_as_a_rate_and_lifts_nobody_who_is_not_ahead() {
+        let runs = grid("any", &[(1.0, 4.0)]);
+        let grid = ReferenceGrid::of(&runs).unwrap();
+        let value = |probe: f64, ahead: bool| {
+            let probe = Share { value: probe, error: 0.0 };
+            robustness(&grid, &grid, &[probe], ahead, &ScoreNumbers::default()).unwrap().value.get()
+        };
+        assert_eq!((value(1.0, true), value(1.0, false), value(-1.0, false)), (0.75, 0.5, 0.25));
     }
 }

@@ -7,8 +7,8 @@ use prism_core::{
 use prism_eval::{
     bundle::Bundle,
     examination::{Content, Examination, ExaminationError},
-    graph,
-    policy::PlanPolicy,
+    graph::{self, GraphSpec},
+    policy::{PlanPolicy, Probe},
     review::Review,
 };
 use prism_neurons::miner::{PackError, pack_folder};
@@ -48,7 +48,10 @@ impl Check {
                 return self.refuse(error, &review.map(|review| review.findings).unwrap_or_default());
             }
         };
-        let report = describe(&examination);
+        let mut report = describe(&examination);
+        if let (Some(report), Some(spec)) = (report.as_object_mut(), examination.bundle.graph()?) {
+            report.insert("probes".into(), probes(&plan, &spec));
+        }
         if self.json {
             println!("{report}");
             return Ok(());
@@ -87,6 +90,19 @@ fn print_findings(findings: &[Finding]) {
         };
         println!("{grade:<16} {file}:{line} {rule}: {text}");
     }
+}
+
+/// What the scaling probes of a plan will find: the parameters at each, or why it is lost.
+fn probes(plan: &PlanPolicy, spec: &GraphSpec) -> serde_json::Value {
+    let at = |probe: &Probe| {
+        let context = plan.probe_context(*probe, VOCABULARY);
+        let found = match spec.resolve(&context, &plan.probe_limits(*probe).within(&context)) {
+            Ok(graph) => json!(graph::parameters(&graph)),
+            Err(error) => json!(format!("lost: {error}")),
+        };
+        (probe.to_string(), found)
+    };
+    plan.probes.iter().map(at).collect::<serde_json::Map<_, _>>().into()
 }
 
 /// What is known of a bundle before anything of it runs, as one JSON object.

@@ -1,22 +1,75 @@
-//! `prism data`: make and check the datasets that validators measure on.
+//! `prism data`: fetch, make and check the datasets that validators measure on.
 use clap::{Args, Subcommand};
 use prism_core::{Error, Fault, Kind, Result};
-use prism_eval::data::{
-    Limits, Split,
-    dataset::{self, DatasetError, Manifest},
-    prepare::{self, Progress, Source},
+use prism_eval::{
+    benchmark,
+    data::{
+        Limits, Split,
+        dataset::{self, DatasetError, Manifest},
+        prepare::{self, Additions, Progress, Source},
+    },
 };
-use std::path::PathBuf;
+use prism_neurons::hub::{self, Hub, HubConfig, Pinned, folder_of};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
 
-/// Make or check a dataset.
+/// Fetch, make or check a dataset.
 #[derive(Debug, Args)]
 pub(crate) struct Data {
     #[command(subcommand)]
     command: DataCommand,
 }
 
+/// A name and a file, as in `arc=arc_easy.jsonl`.
+#[derive(Debug, Clone)]
+struct Named {
+    name: String,
+    file: PathBuf,
+}
+
+impl std::str::FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = text.split_once('=').ok_or("a name and a file are asked for, as in arc=arc_easy.jsonl")?;
+        if !benchmark::is_name(name) {
+            return Err(format!("{name:?} is no name: letters, digits, - and _"));
+        }
+        Ok(Self { name: name.to_owned(), file: file.into() })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum DataCommand {
+    /// Fetch files of a dataset from the Hugging Face hub, at a commit, and verify them. What broke off goes on.
+    Download {
+        /// The commit, as 40 hexadecimal digits.
+        #[arg(long)]
+        revision: String,
+        /// What part: sample-10BT, CC-MAIN-2024-10, or a folder of the dataset.
+        #[arg(long)]
+        subset: String,
+        /// Where to; a new folder, or one to go on in.
+        #[arg(long)]
+        out: PathBuf,
+        /// So many files, the first by name; all without it.
+        #[arg(long)]
+        files: Option<usize>,
+        /// The dataset.
+        #[arg(long, default_value = "HuggingFaceFW/fineweb-edu")]
+        name: String,
+        /// Where the hub is.
+        #[arg(long, default_value_t = HubConfig::default().endpoint)]
+        endpoint: String,
+        /// A file with an access token.
+        #[arg(long)]
+        token_file: Option<PathBuf>,
+        /// Files at once.
+        #[arg(long, default_value_t = HubConfig::default().at_once)]
+        at_once: usize,
+        /// Print what was fetched as JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Make shards and a manifest of downloaded files: .jsonl, .jsonl.gz or .parquet with columns `id` and `text`.
     Prepare {
         /// The files.
@@ -34,6 +87,15 @@ enum DataCommand {
         /// Its licence.
         #[arg(long, default_value = "ODC-By-1.0")]
         license: String,
+        /// Cut texts into the tokens of this tokenizer.json; without it a token is a byte.
+        #[arg(long)]
+        tokenizer: Option<PathBuf>,
+        /// Ask models the multiple-choice questions of a file of JSON lines, as in arc=arc_easy.jsonl.
+        #[arg(long, value_name = "NAME=FILE")]
+        benchmark: Vec<Named>,
+        /// Ask models for needles as a JSON file says, as in far=needle.json.
+        #[arg(long, value_name = "NAME=FILE")]
+        needle: Vec<Named>,
         /// Print the manifest as JSON.
         #[arg(long)]
         json: bool,
@@ -50,15 +112,25 @@ enum DataCommand {
 
 impl Data {
     pub(crate) async fn run(self) -> Result<()> {
-        // Both read files for minutes.
+        if let DataCommand::Download { revision, subset, out, files, name, endpoint, token_file, at_once, json } =
+            self.command
+        {
+            let config = HubConfig { endpoint, token_file, at_once, ..HubConfig::default() };
+            let pinned = Pinned::new(&name, &revision)?;
+            return download(&Hub::new(config)?, &pinned, &folder_of(&subset)?, &out, files, json).await;
+        }
+        // The others read files for minutes.
         let done = tokio::task::spawn_blocking(move || self.work()).await;
         done.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "work on the dataset ended early").because(e))?
     }
 
     fn work(self) -> Result<()> {
         match self.command {
-            DataCommand::Prepare { files, out, revision, name, license, json } => {
+            // Was done where it could wait.
+            DataCommand::Download { .. } => Ok(()),
+            DataCommand::Prepare { files, out, revision, name, license, tokenizer, benchmark, needle, json } => {
                 let source = Source { name, revision, license };
+                let additions = Additions { tokenizer, benchmarks: named(benchmark, needle)? };
                 let mut last = 0;
                 let mut say = |progress: Progress| -> Result<(), DatasetError> {
                     match progress {
@@ -71,11 +143,12 @@ impl Data {
                     }
                     Ok(())
                 };
-                let manifest = prepare::prepare(&files, &out, &source, Limits::default(), &mut say)?;
+                let manifest = prepare::prepare(&files, &out, &source, &additions, Limits::default(), &mut say)?;
                 show(&manifest, json)
             }
             DataCommand::Verify { folder, json } => {
                 let (corpus, manifest) = dataset::open(&folder, Limits::default())?;
+                corpus.check_tokens()?;
                 if !json {
                     println!("fingerprint {}", corpus.fingerprint());
                 }
@@ -83,6 +156,61 @@ impl Data {
             }
         }
     }
+}
+
+fn named(choice: Vec<Named>, needle: Vec<Named>) -> Result<BTreeMap<String, (benchmark::Kind, PathBuf)>> {
+    let choice = choice.into_iter().map(|named| (benchmark::Kind::MultipleChoice, named));
+    let needle = needle.into_iter().map(|named| (benchmark::Kind::Needle, named));
+    let mut all = BTreeMap::new();
+    for (kind, Named { name, file }) in choice.chain(needle) {
+        if all.insert(name.clone(), (kind, file)).is_some() {
+            return Err(Error::new(Kind::Invalid, Fault::Validator, format!("two benchmarks are called {name}")));
+        }
+    }
+    Ok(all)
+}
+
+async fn download(
+    hub: &Hub,
+    of: &Pinned,
+    folder: &str,
+    out: &std::path::Path,
+    files: Option<usize>,
+    json: bool,
+) -> Result<()> {
+    let mut list = hub.list(of, folder).await?;
+    list.truncate(files.unwrap_or(usize::MAX));
+    let all: u64 = list.iter().map(|file| file.bytes).sum();
+    eprintln!("{} files of {all} bytes", list.len());
+    // A line for each hundredth of it, whichever file brings it.
+    let done: Mutex<(BTreeMap<String, u64>, u64)> = Mutex::default();
+    let say = |progress: hub::Progress<'_>| match progress {
+        hub::Progress::Bytes { file, done: here } => {
+            let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            done.0.insert(file.path.clone(), here);
+            let sum: u64 = done.0.values().sum();
+            if sum >= done.1.saturating_add(all.div_ceil(100)) {
+                done.1 = sum;
+                eprintln!("{sum} of {all} bytes");
+            }
+        }
+        hub::Progress::Whole { file } => eprintln!("{} is here and verified", file.path),
+        hub::Progress::Again { file, reason, wait } => {
+            eprintln!("{}: another try in {} s: {reason}", file.path, wait.as_secs());
+        }
+        _ => {}
+    };
+    let paths = hub.fetch(of, &list, out, &say).await?;
+    if json {
+        let file = |(file, path): (&hub::RemoteFile, &PathBuf)| serde_json::json!({ "path": file.path, "file": path, "bytes": file.bytes, "sha256": file.sha256 });
+        let files: Vec<_> = list.iter().zip(&paths).map(file).collect();
+        println!("{}", serde_json::Value::from(files));
+        return Ok(());
+    }
+    for path in paths {
+        println!("{}", path.display());
+    }
+    Ok(())
 }
 
 fn show(manifest: &Manifest, json: bool) -> Result<()> {
@@ -95,8 +223,17 @@ fn show(manifest: &Manifest, json: bool) -> Result<()> {
     for split in Split::ALL {
         if let Some(part) = manifest.splits.get(&split) {
             let (documents, bytes, shards) = (part.documents, part.text_bytes, part.shards.len());
-            println!("{:<10} {documents:>10} documents {bytes:>14} bytes of text in {shards} shards", split.as_str());
+            let tokens = part.tokens.map_or(String::new(), |tokens| format!(", {tokens} tokens"));
+            let name = split.as_str();
+            println!("{name:<10} {documents:>10} documents {bytes:>14} bytes of text in {shards} shards{tokens}");
         }
+    }
+    if let Some(tokenizer) = &manifest.tokenizer {
+        let (vocabulary, left_out) = (tokenizer.vocabulary, tokenizer.left_out);
+        println!("tokenizer  {} of {vocabulary} ids; {left_out} documents left out", tokenizer.sha256);
+    }
+    for (name, benchmark) in &manifest.benchmarks {
+        println!("benchmark  {name} {}", benchmark.sha256);
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ pub(crate) use report::RunSummary;
 use crate::{check, progress::Progress, validator::dataset};
 use bench::Subject;
 use clap::Args;
-use prism_core::{Cancel, Error, Result, SubmissionId, scorer::Round};
+use prism_core::{Cancel, Error, Fault, Kind, Result, SubmissionId, plan::RunMode, scorer::Round};
 use prism_eval::{
     data::fixture,
     examination::Examination,
@@ -29,9 +29,13 @@ pub(crate) struct Eval {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
-    /// The small budget of the demo, in place of the official one (hours).
-    #[arg(long)]
+    /// The small budget of the demo, in place of the official one (hours): the mode `local_cpu_smoke`.
+    #[arg(long, conflicts_with = "mode")]
     smoke: bool,
+    /// The plan to measure under: `local_cpu_smoke`, `gpu_proxy_eval` or `full_scale_eval`; the validator's configuration
+    /// says it where this does not.
+    #[arg(long, value_parser = mode)]
+    mode: Option<RunMode>,
     /// The word that stands in for the hash of a block: rows, measuring points and starts follow from it.
     #[arg(long, default_value = "prism")]
     seed: String,
@@ -45,14 +49,24 @@ pub(crate) struct Eval {
     place: Place,
 }
 
+/// A mode by its name.
+pub(crate) fn mode(name: &str) -> Result<RunMode> {
+    let names = || RunMode::ALL.map(RunMode::as_str).join(", ");
+    RunMode::ALL.into_iter().find(|mode| mode.as_str() == name).ok_or_else(|| {
+        Error::new(Kind::Invalid, Fault::Validator, format!("no mode is called {name:?}: there are {}", names()))
+    })
+}
+
 impl Eval {
     pub(crate) async fn run(self) -> Result<()> {
         let start = Instant::now();
-        let mut policy = if self.smoke { PrismPolicy::smoke() } else { PrismPolicy::default() };
+        let config = self.place.config()?;
+        let mode = if self.smoke { RunMode::LocalCpuSmoke } else { self.mode.unwrap_or(config.evaluation.mode) };
+        let mut policy = PrismPolicy::of_mode(mode);
         policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
         let progress = Arc::new(Progress::new(self.json));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let corpus = match self.place.config()?.data.dataset {
+        let corpus = match config.data.dataset {
             Some(folder) => dataset(folder).await?,
             None => fixture::stand_in()?,
         };
@@ -64,22 +78,17 @@ impl Eval {
         let bench = bench.prepared_for(&examination, &self.place).await?;
         let submission = bench.subject(&examination, SubmissionId::of_parts("prism/eval/1", &[&archive])).await?;
         let baselines = bench.baselines().await?;
-        let plans = bench.plans(baselines.iter().chain([&submission]))?;
-        progress.expect_runs(plans.len());
-
         let cancel = Cancel::new();
         let interrupted = cancel.clone();
         tokio::spawn(async move {
             let _ = tokio::signal::ctrl_c().await;
             interrupted.cancel();
         });
-        let evidence = bench.carry_out(plans, &cancel).await?;
         let all: Vec<&Subject> = baselines.iter().chain([&submission]).collect();
-        let evidence = bench.carry_out_further(evidence, &all, &cancel).await?;
+        let mut others = bench.measure(&all, &cancel).await?;
         progress.finish();
 
-        let runs = |subject: &Subject| bench.runs_of(subject, &evidence);
-        let (own, others) = (runs(&submission)?, baselines.iter().map(runs).collect::<Result<Vec<_>>>()?);
+        let own = others.pop().unwrap_or_default();
         let candidate = submission.candidate(&own);
         let rivals: Vec<_> = baselines.iter().zip(&others).map(|(subject, runs)| subject.candidate(runs)).collect();
         let numbers = bench.policy().numbers();
@@ -92,7 +101,7 @@ impl Eval {
         let rival = others.iter().filter_map(|runs| tuned_reference(runs)).next();
         let report = Report {
             bundle: check::describe(&examination),
-            policy: if self.smoke { "smoke" } else { "official" },
+            policy: mode.as_str(),
             seed: self.seed,
             runs: own.iter().map(RunSummary::of).collect(),
             baselines: others.iter().flatten().map(RunSummary::of).collect(),

@@ -13,6 +13,7 @@ mod data;
 mod demo;
 mod doctor;
 mod eval;
+mod held;
 mod key;
 mod metagraph;
 mod policy;
@@ -54,7 +55,9 @@ enum Command {
     Submit(submit::Submit),
     /// Run a validator.
     Validator(validator::Validator),
-    /// Make or check the dataset that a validator measures on.
+    /// List, show and answer what a validator holds for its operator.
+    Held(held::Held),
+    /// Fetch, make or check the dataset that a validator measures on.
     Data(data::Data),
     /// Read, check and set the policy rows of a validator's database.
     Policy(policy::Policy),
@@ -98,6 +101,7 @@ fn main() -> ExitCode {
             Command::Smoke(smoke) => smoke.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
+            Command::Held(held) => held.run().await,
             Command::Data(data) => data.run().await,
             Command::Policy(policy) => policy.run().await,
             Command::Weights(weights) => weights.run().await,

@@ -1,7 +1,7 @@
 //! `prism policy`: read, check and set the policy rows of a validator's database, beside a validator that runs.
-use super::config;
+use super::{config, eval::mode, validator::DATABASE};
 use clap::{Args, Subcommand};
-use prism_core::{Block, Error, Fault, Kind, Result};
+use prism_core::{Block, Error, Fault, Kind, Result, plan::RunMode};
 use prism_eval::policy::{MAX_ROW_BYTES, PrismPolicy, Section};
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
@@ -31,9 +31,9 @@ pub(crate) struct Policy {
     /// The folder of the validator's database.
     #[arg(long, global = true)]
     data: Option<PathBuf>,
-    /// Over the policy of `prism validator --smoke`.
-    #[arg(long, global = true)]
-    smoke: bool,
+    /// The mode whose policy the rows are over, as of the validator.
+    #[arg(long, global = true, value_parser = mode)]
+    mode: Option<RunMode>,
     /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
@@ -100,8 +100,8 @@ enum PolicyCommand {
 }
 
 /// The policy that a validator has without any row.
-pub(crate) fn own(config: &ValidatorConfig, smoke: bool) -> PrismPolicy {
-    let mut policy = if smoke { PrismPolicy::smoke() } else { PrismPolicy::default() };
+pub(crate) fn own(config: &ValidatorConfig, mode: RunMode) -> PrismPolicy {
+    let mut policy = PrismPolicy::of_mode(mode);
     policy.sandbox.memory = config.guest.memory;
     policy
 }
@@ -110,8 +110,8 @@ impl Policy {
     pub(crate) async fn run(self) -> Result<()> {
         let flags = Overrides::default().set_some("data.folder", self.data.as_ref());
         let config = config::load(self.config.as_deref(), &flags)?;
-        let (own, json) = (own(&config, self.smoke), self.json);
-        let place = config.data.folder.join("prism.sqlite");
+        let (own, json) = (own(&config, self.mode.unwrap_or(config.evaluation.mode)), self.json);
+        let place = config.data.folder.join(DATABASE);
         let store = || Store::beside(&place).map_err(Error::from);
         match self.command {
             PolicyCommand::Show { section, block } => {

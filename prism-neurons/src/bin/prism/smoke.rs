@@ -41,12 +41,9 @@ impl Smoke {
         })?;
         let bench = bench.prepared_for(&examination, &self.place).await?;
         let subject = bench.subject(&examination, SubmissionId::of_parts("prism/smoke/1", &[&archive])).await?;
-        let plans = bench.plans([&subject].into_iter())?;
-        progress.expect_runs(plans.len());
-        let evidence = bench.carry_out(plans, &Cancel::new()).await?;
+        let runs = bench.first_runs(&subject, &Cancel::new()).await?;
         progress.finish();
 
-        let runs = bench.runs_of(&subject, &evidence)?;
         let failed = runs.iter().find_map(|run| match &run.outcome {
             RunOutcome::Failed { class, reason } => Some(format!("{}: {reason}", class.as_str())),
             RunOutcome::Completed => None,
@@ -85,6 +82,7 @@ fn policy(steps: u64) -> PrismPolicy {
         held_out_rows: 8,
         rates: vec![Finite::ONE],
         work: vec![],
+        probes: vec![],
         ..PlanPolicy::smoke()
     };
     PrismPolicy { plan, ..PrismPolicy::smoke() }

@@ -1,6 +1,7 @@
 //! `prism validator`: run a validator against a chain.
 use super::{
     chain::{self, ChainArgs},
+    eval::mode,
     key::{self, KeyArgs},
     policy,
 };
@@ -9,7 +10,7 @@ use prism_chain::{
     view::SubtensorView,
     weights::{SetterConfig, SubtensorWeightSetter},
 };
-use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result};
+use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result, plan::RunMode};
 use prism_eval::{
     data::{self, Corpus},
     policy::PrismPolicy,
@@ -18,12 +19,16 @@ use prism_eval::{
 use prism_neurons::{
     config::{Overrides, ValidatorConfig},
     guests,
+    http::Token,
     intake::{IntakeLimits, IntakeSource},
     reviewer::ModelReviewer,
     store::{FileArtifacts, Store},
     validator::{self, CohortRule, RetryRule, SeedRule},
 };
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+
+/// The database's name in the folder of the data.
+pub(crate) const DATABASE: &str = "prism.sqlite";
 
 /// Run a validator.
 #[derive(Debug, Args)]
@@ -38,9 +43,12 @@ pub(crate) struct Validator {
     /// The folder of the dataset, as `prism data prepare` makes it.
     #[arg(long)]
     dataset: Option<PathBuf>,
-    /// Measure the text that ships with PRISM, under a small budget. Not for a chain with money on it.
-    #[arg(long)]
+    /// Measure the text that ships with PRISM, in the mode `local_cpu_smoke`: nothing of it is eligible.
+    #[arg(long, conflicts_with = "mode")]
     smoke: bool,
+    /// The plan to measure under: `gpu_proxy_eval`, `full_scale_eval` or `local_cpu_smoke`.
+    #[arg(long, value_parser = mode)]
+    mode: Option<RunMode>,
 }
 
 impl Validator {
@@ -49,14 +57,15 @@ impl Validator {
         let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
-            return run(&config, policy::own(&config, true), data::fixture::stand_in()?).await;
+            return run(&config, policy::own(&config, RunMode::LocalCpuSmoke), data::fixture::stand_in()?).await;
         }
+        let mode = self.mode.unwrap_or(config.evaluation.mode);
         let Some(folder) = config.data.dataset.clone() else {
             let text = "no dataset: set data.dataset or give --dataset (`prism data prepare` makes one of downloaded \
                         files), or --smoke to measure the text that ships, which is no benchmark";
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
-        run(&config, policy::own(&config, false), dataset(folder).await?).await
+        run(&config, policy::own(&config, mode), dataset(folder).await?).await
     }
 }
 
@@ -68,6 +77,18 @@ pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
     Ok(Arc::new(read?.0))
 }
 
+/// Where the operator is answered, and with which token; both or neither.
+fn internal(config: &ValidatorConfig) -> Result<Option<(SocketAddr, Token)>> {
+    match (config.internal.listen, &config.internal.token_file) {
+        (None, _) => Ok(None),
+        (Some(address), Some(file)) => Ok(Some((address, Token::from_file(file)?))),
+        (Some(_), None) => {
+            let text = "internal.listen is set and internal.token_file is not: nobody could be admitted";
+            Err(Error::new(Kind::Invalid, Fault::Validator, text))
+        }
+    }
+}
+
 async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
@@ -77,7 +98,8 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     made.map_err(|e| {
         Error::new(Kind::Unavailable, Fault::Validator, format!("folder {} can't be made", folder.display())).because(e)
     })?;
-    let store = Store::open(folder.join("prism.sqlite"))?;
+    let internal = internal(config)?;
+    let store = Store::open(folder.join(DATABASE))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
     let mut setter = SetterConfig::default();
     setter.burn_hotkey = config.chain.burn_hotkey;
@@ -120,6 +142,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     let limits = IntakeLimits { quota: config.http.quota, ..IntakeLimits::default() };
     let address = validator.listen(config.http.listen, hotkey, limits, &cancel).await?;
     eprintln!("validator {hotkey} on subnet {} listens on http://{address}; interrupt to stop", config.chain.netuid);
+
+    if let Some((address, token)) = internal {
+        let address = validator.listen_internal(address, token, &cancel).await?;
+        eprintln!("its operator is answered on http://{address}/internal/v1/held");
+    }
 
     let interrupted = cancel.clone();
     tokio::spawn(async move {

@@ -43,7 +43,7 @@ pub(super) struct Subnet {
     validator_hotkey: Hotkey,
     watcher: Miner,
     address: String,
-    rates: usize,
+    runs: usize,
     listening: Cancel,
     _folder: Folder,
 }
@@ -95,7 +95,9 @@ impl Subnet {
         let corpus = data::fixture::stand_in()?;
         let mut policy = PrismPolicy::smoke();
         policy.plan.steps = settings.steps;
-        let rates = policy.plan.rates.len();
+        // Two architectures at every rate and probe, one recipe, and a baseline at more work.
+        let plan = &policy.plan;
+        let runs = 2 * (plan.rates.len() + plan.probes.len()) + 1 + plan.work.len();
 
         let validator_hotkey = validator_key.hotkey();
         let setter =
@@ -128,7 +130,7 @@ impl Subnet {
             validator_hotkey,
             watcher,
             address,
-            rates,
+            runs,
             listening,
             _folder: folder,
         })
@@ -151,9 +153,9 @@ impl Subnet {
         &self.watcher
     }
 
-    /// The runs that this cast causes: two architectures at every rate, and one recipe.
+    /// The runs that this cast causes.
     pub(super) fn expected_runs(&self, _: &[Role]) -> usize {
-        2 * self.rates + 1
+        self.runs
     }
 
     /// The newest receipt of the validator's weights.

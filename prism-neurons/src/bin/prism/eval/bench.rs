@@ -14,10 +14,10 @@ use prism_core::{
 use prism_eval::{
     data::Corpus,
     examination::{Content, Examination},
-    graph::{self, Context, Limits},
+    graph::{self, Context, GraphSpec, Limits},
     guest::{self, GuestBundle, GuestPart},
-    plan_of_runs::{Architecture, Cohort, Entrant, Training, plan_further, plan_of_runs},
-    policy::PrismPolicy,
+    plan_of_runs::{Architecture, Cohort, Entrant, Measured, Role, Training, keep_probes, plan_further, plan_of_runs},
+    policy::{PrismPolicy, Probe},
     review::Review,
     trainer::NativeTrainer,
 };
@@ -37,7 +37,6 @@ pub(crate) struct Subject {
     id: SubmissionId,
     family: FamilyId,
     pub(crate) kind: SubmissionKind,
-    baseline: bool,
     entrant: Entrant,
     /// The architecture itself, where it is Python.
     code: Option<GuestPart>,
@@ -131,12 +130,15 @@ impl Bench {
         };
         if let (Some(graph), Some(family)) = (graph, examination.family()) {
             let graph = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
-            let entrant = Entrant { kind, architecture: Architecture::Declared(graph), training };
-            return Ok(Subject { id, family, kind, baseline: false, entrant, code: None });
+            let mut entrant = Entrant::new(kind, Architecture::Declared(graph), training);
+            if let Some(spec) = examination.bundle.graph()? {
+                entrant.probes = self.keep_probes(&spec).await?;
+            }
+            return Ok(Subject { id, family, kind, entrant, code: None });
         }
         let target = self.published(examination.target().unwrap_or_default()).await?;
-        let entrant = Entrant { kind, training, ..target.entrant };
-        Ok(Subject { id, kind, baseline: false, entrant, ..target })
+        let entrant = Entrant::new(kind, target.entrant.architecture, training);
+        Ok(Subject { id, kind, entrant, ..target })
     }
 
     async fn python(&self, examination: &Examination, review: &Review, id: SubmissionId) -> Result<Subject> {
@@ -154,8 +156,8 @@ impl Bench {
             true => Some(Training::Code(self.keep_guest(&architecture, review.parts.training.clone()).await?)),
             false => None,
         };
-        let entrant = Entrant { kind, architecture: Architecture::Code(alone), training };
-        Ok(Subject { id, family, kind, baseline: false, entrant, code: Some(architecture) })
+        let entrant = Entrant::new(kind, Architecture::Code(alone), training);
+        Ok(Subject { id, family, kind, entrant, code: Some(architecture) })
     }
 
     async fn keep_guest(&self, architecture: &GuestPart, training: Option<GuestPart>) -> Result<Digest> {
@@ -175,8 +177,11 @@ impl Bench {
 
     async fn published(&self, name: &str) -> Result<Subject> {
         let kind = SubmissionKind::ArchitectureOnly;
+        let mut probes = BTreeMap::new();
         let (family, architecture, code) = if let Some(spec) = graph::baselines::spec(name) {
-            let graph = spec?.resolve(&self.context(), &self.limits())?;
+            let spec = spec?;
+            probes = self.keep_probes(&spec).await?;
+            let graph = spec.resolve(&self.context(), &self.limits())?;
             let digest = self.artifacts.keep_bytes(&graph.canonical_bytes()).await?;
             (graph::family(&graph), Architecture::Declared(digest), None)
         } else if let Some(code) = guest::baselines::architecture(name) {
@@ -190,19 +195,44 @@ impl Bench {
             return Err(Error::new(Kind::NotFound, Fault::Miner, text));
         };
         let id = SubmissionId::of_parts("prism/baseline/1", &[&family.0]);
-        let entrant = Entrant { kind, architecture, training: None };
-        Ok(Subject { id, family, kind, baseline: true, entrant, code })
+        let entrant = Entrant { role: Role::Baseline, probes, ..Entrant::new(kind, architecture, None) };
+        Ok(Subject { id, family, kind, entrant, code })
     }
 
-    /// The runs of all, each once: equal work is one task.
-    pub(crate) fn plans<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> Result<Vec<TrainTask>> {
-        let mut tasks = BTreeMap::new();
-        for subject in subjects {
-            for task in self.plan(subject)? {
-                tasks.insert(task.id(), task);
+    async fn keep_probes(&self, spec: &GraphSpec) -> Result<BTreeMap<Probe, Digest>> {
+        keep_probes(&self.policy.plan, self.cohort.data.vocabulary, spec, &*self.artifacts).await
+    }
+
+    /// The first runs of a subject, and nothing that follows from them.
+    pub(crate) async fn first_runs(&self, subject: &Subject, cancel: &Cancel) -> Result<Vec<Evidence>> {
+        let tasks = self.plan(subject)?;
+        self.progress.expect_runs(tasks.len());
+        let evidence = self.carry_out(tasks.clone(), cancel).await?;
+        Ok(tasks.iter().filter_map(|task| evidence.get(&task.id()).cloned()).collect())
+    }
+
+    /// All runs of all subjects, for each in the order of its plan: the first, then what follows from the evidence.
+    /// Equal work is one task, and done once.
+    pub(crate) async fn measure(&self, subjects: &[&Subject], cancel: &Cancel) -> Result<Vec<Vec<Evidence>>> {
+        let mut plans = subjects.iter().map(|subject| self.plan(subject)).collect::<Result<Vec<_>>>()?;
+        let mut evidence: BTreeMap<TaskId, Evidence> = BTreeMap::new();
+        let mut runs = vec![Vec::new(); subjects.len()];
+        while plans.iter().any(|tasks| !tasks.is_empty()) {
+            let due: BTreeMap<TaskId, &TrainTask> = plans.iter().flatten().map(|task| (task.id(), task)).collect();
+            let due: Vec<TrainTask> =
+                due.into_iter().filter(|(id, _)| !evidence.contains_key(id)).map(|(_, task)| task.clone()).collect();
+            match evidence.is_empty() {
+                true => self.progress.expect_runs(due.len()),
+                false => self.progress.expect_more(due.len()),
             }
+            evidence.extend(self.carry_out(due, cancel).await?);
+            for (runs, tasks) in runs.iter_mut().zip(&plans) {
+                runs.extend(tasks.iter().filter_map(|task| evidence.get(&task.id()).cloned()));
+            }
+            let field = subjects.iter().zip(&runs).map(|(subject, runs)| Measured { entrant: &subject.entrant, runs });
+            plans = plan_further(&self.policy.plan, &self.cohort, &field.collect::<Vec<_>>())?;
         }
-        Ok(tasks.into_values().collect())
+        Ok(runs)
     }
 
     fn plan(&self, subject: &Subject) -> Result<Vec<TrainTask>> {
@@ -210,7 +240,7 @@ impl Bench {
     }
 
     /// Carries out tasks, some at the same time.
-    pub(crate) async fn carry_out(&self, tasks: Vec<TrainTask>, cancel: &Cancel) -> Result<BTreeMap<TaskId, Evidence>> {
+    async fn carry_out(&self, tasks: Vec<TrainTask>, cancel: &Cancel) -> Result<BTreeMap<TaskId, Evidence>> {
         stream::iter(tasks.into_iter().map(Ok))
             .map_ok(|task| self.train(task, cancel))
             .try_buffer_unordered(self.workers)
@@ -230,46 +260,5 @@ impl Bench {
         let of = task.budget.steps;
         around.observer.on(&Event::Progress { task: task.id(), done: of, of });
         Ok((task.id(), evidence))
-    }
-
-    /// Adds what follows from the evidence: higher rates where the highest is the best, repeats of the runs that count,
-    /// and baselines at more work.
-    pub(crate) async fn carry_out_further(
-        &self,
-        mut evidence: BTreeMap<TaskId, Evidence>,
-        subjects: &[&Subject],
-        cancel: &Cancel,
-    ) -> Result<BTreeMap<TaskId, Evidence>> {
-        loop {
-            let mut tasks = BTreeMap::new();
-            for subject in subjects {
-                for task in self.further(subject, &self.runs_of(subject, &evidence)?)? {
-                    tasks.entry(task.id()).or_insert(task);
-                }
-            }
-            if tasks.is_empty() {
-                return Ok(evidence);
-            }
-            self.progress.expect_more(tasks.len());
-            evidence.extend(self.carry_out(tasks.into_values().collect(), cancel).await?);
-        }
-    }
-
-    fn further(&self, subject: &Subject, runs: &[Evidence]) -> Result<Vec<TrainTask>> {
-        Ok(plan_further(&self.policy.plan, &self.cohort, &subject.entrant, subject.baseline, runs)?)
-    }
-
-    /// A subject's runs among all: those of its plan, then what followed from them.
-    pub(crate) fn runs_of(&self, subject: &Subject, evidence: &BTreeMap<TaskId, Evidence>) -> Result<Vec<Evidence>> {
-        let mut runs: Vec<Evidence> = Vec::new();
-        let mut tasks = self.plan(subject)?;
-        loop {
-            let before = runs.len();
-            runs.extend(tasks.iter().filter_map(|task| evidence.get(&task.id()).cloned()));
-            if runs.len() == before {
-                return Ok(runs);
-            }
-            tasks = self.further(subject, &runs)?;
-        }
     }
 }

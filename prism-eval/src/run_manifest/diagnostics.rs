@@ -1,0 +1,137 @@
+//! The seven diagnostics of a run, each measured or said not to be.
+use super::{
+    check::Faults,
+    text::{Label, Note},
+};
+use prism_core::Finite;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Those that every manifest has.
+pub const REQUIRED: [&str; 7] = [
+    "activation_entropy",
+    "useful_sparsity",
+    "attention_diversity",
+    "representation_collapse",
+    "gradient_noise_scale",
+    "activation_norm_stability",
+    "neuron_specialization",
+];
+/// Most layers and warnings of one.
+const MAX_LAYERS: usize = 4_096;
+
+/// What came of a diagnostic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiagnosticStatus {
+    /// Measured, and within its threshold.
+    Ok,
+    /// Measured, and beyond it.
+    Warning,
+    /// Not measured.
+    NotApplicable,
+}
+
+/// One diagnostic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiagnosticRecord {
+    /// What came of it.
+    pub status: DiagnosticStatus,
+    /// Over all layers.
+    #[serde(default)]
+    #[schemars(with = "Option<f64>")]
+    pub aggregate: Option<Finite>,
+    /// By layer.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<Label, f64>")]
+    pub per_layer: BTreeMap<Label, Finite>,
+    /// What is beyond a threshold.
+    #[serde(default)]
+    pub warnings: Vec<Note>,
+    /// Why there is nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_applicable_reason: Option<Note>,
+    /// What becomes of its share then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redistribution: Option<DiagnosticRedistribution>,
+}
+
+/// What becomes of the share of a diagnostic that was not measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DiagnosticRedistribution {
+    /// Whether it goes to others.
+    pub enabled: bool,
+    /// The policy that says so.
+    #[serde(default)]
+    pub policy_key: Option<Label>,
+    /// The component within which it is shared out.
+    #[serde(default)]
+    pub target: Option<Label>,
+    /// Why.
+    #[serde(default)]
+    pub reason: Option<Note>,
+}
+
+impl DiagnosticRecord {
+    /// A diagnostic that was not measured; its part of `diagnostics_health` goes to the others.
+    #[must_use]
+    pub fn not_applicable(reason: &str) -> Self {
+        let (label, note) = (|text| Some(Label::fitted(text)), || Some(Note::fitted(reason)));
+        Self {
+            status: DiagnosticStatus::NotApplicable,
+            aggregate: None,
+            per_layer: BTreeMap::new(),
+            warnings: Vec::new(),
+            not_applicable_reason: note(),
+            redistribution: Some(DiagnosticRedistribution {
+                enabled: true,
+                policy_key: label("loss_comparability_policy.redistribution_policy"),
+                target: label("diagnostics_health"),
+                reason: note(),
+            }),
+        }
+    }
+
+    pub(super) fn check(&self, place: &str, faults: &mut Faults) {
+        let at = |field: &str| format!("{place}.{field}");
+        faults.at_most(&at("per_layer"), self.per_layer.len(), MAX_LAYERS);
+        faults.at_most(&at("warnings"), self.warnings.len(), MAX_LAYERS);
+        if let Some(redistribution) = self.redistribution.as_ref().filter(|redistribution| redistribution.enabled) {
+            let missing = [
+                ("policy_key", redistribution.policy_key.is_none()),
+                ("target", redistribution.target.is_none()),
+                ("reason", redistribution.reason.is_none()),
+            ];
+            for (field, _) in missing.into_iter().filter(|(_, missing)| *missing) {
+                faults.say(at(&format!("redistribution.{field}")), "is missing where redistribution is enabled");
+            }
+        }
+        let redistributed = self.redistribution.as_ref().is_some_and(|redistribution| redistribution.enabled);
+        match self.status {
+            DiagnosticStatus::NotApplicable => {
+                faults.must(self.aggregate.is_none(), at("aggregate"), || {
+                    "is set where the diagnostic is not applicable".into()
+                });
+                faults.must(self.not_applicable_reason.is_some(), at("not_applicable_reason"), || {
+                    "is missing where the diagnostic is not applicable".into()
+                });
+                faults.must(redistributed, at("redistribution"), || {
+                    "is not enabled where the diagnostic is not applicable".into()
+                });
+            }
+            DiagnosticStatus::Ok | DiagnosticStatus::Warning => {
+                faults.must(self.aggregate.is_some(), at("aggregate"), || {
+                    "is null where the diagnostic was measured".into()
+                });
+                faults.must(!redistributed, at("redistribution"), || {
+                    "is enabled where the diagnostic was measured".into()
+                });
+            }
+        }
+        let silent = self.status == DiagnosticStatus::Warning && self.warnings.is_empty();
+        faults.must(!silent, at("warnings"), || "is empty where the status is a warning".into());
+    }
+}
