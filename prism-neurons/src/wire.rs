@@ -1,8 +1,9 @@
 //! The JSON that miners, operators and validators exchange. Fields are only ever added.
 use crate::store::holds::Ending;
 use prism_core::{
-    Block, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
+    Block, Digest, Epoch, FamilyId, Finite, Hotkey, SubmissionId,
     reviewer::Finding,
+    standings::Class,
     submission::{SubmissionKind, SubmissionStatus},
 };
 use prism_eval::duplicate::DuplicateReport;
@@ -63,7 +64,7 @@ pub struct Refusal {
     pub fault: String,
 }
 
-/// `GET /v1/submissions/{id}`. Scores appear once the cohort is closed and scored.
+/// `GET /v1/submissions/{id}`. Scores appear once the weights that follow from them are revealed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubmissionView {
     /// Which.
@@ -151,6 +152,54 @@ pub struct ArchitectureView {
     pub owner: Option<Hotkey>,
     /// The best architecture quality of its members.
     pub q_arch: Option<Finite>,
+    /// What its operators make it, by the host; absent for Python and for what has shown nothing yet.
+    #[serde(default)]
+    pub class: Option<Class>,
+    /// How many architectures of it were measured.
+    #[serde(default)]
+    pub versions: u64,
+    /// How many recipes for it were measured.
+    #[serde(default)]
+    pub variants: u64,
+    /// The best architecture of it.
+    #[serde(default)]
+    pub best: Option<HolderView>,
+    /// Who showed a recipe for it above the margin first.
+    #[serde(default)]
+    pub training_owner: Option<Hotkey>,
+    /// The best recipe for it.
+    #[serde(default)]
+    pub best_training: Option<HolderView>,
+}
+
+/// Whose work is the best of a family on a track. A later one takes its place only by a step beyond margin and noise.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HolderView {
+    /// The submission.
+    pub submission: SubmissionId,
+    /// Whose.
+    pub hotkey: Hotkey,
+    /// Bits per byte saved, the mean over its confirmations.
+    pub advantage: Finite,
+    /// Of `advantage`.
+    pub standard_error: Finite,
+}
+
+/// `GET /v1/architectures/{id}`: the files of an architecture, as last written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchitectureFiles {
+    /// The family.
+    pub id: FamilyId,
+    /// Its published name, if it is a baseline.
+    pub name: Option<String>,
+    /// SHA-256 of the graph with sorted keys and no whitespace: the identity that run manifests name.
+    pub graph_sha256: Digest,
+    /// `architecture_graph.json`.
+    pub graph: serde_json::Value,
+    /// `architecture_metadata.v1.json`.
+    pub metadata: serde_json::Value,
+    /// The flowchart, in Mermaid.
+    pub mermaid: String,
 }
 
 /// `GET /v1/training-variants`.
@@ -177,6 +226,9 @@ pub struct TrainingVariantView {
     pub advantage: Finite,
     /// Of `advantage`.
     pub standard_error: Finite,
+    /// Whether it is the best on record for its family.
+    #[serde(default)]
+    pub best: bool,
 }
 
 /// `GET /v1/epochs`.
@@ -269,7 +321,7 @@ pub struct HoldAnswer {
 /// `GET /internal/v1/held/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldDetail {
-    /// Every hold of the submission, oldest first.
+    /// Every hold of the submission, oldest first; none of one that goes its way and resembles another all the same.
     pub holds: Vec<HoldView>,
     /// What it resembles; absent where nothing is alike, or nobody could look yet.
     pub report: Option<DuplicateReport>,

@@ -5,15 +5,15 @@ use prism_core::standings::Class;
 /// The class of an architecture: how its operators carry information from earlier positions to later ones. Taken from the
 /// canonical graph, so nothing that a miner calls it changes it. Steps that the output doesn't depend on are not there.
 ///
-/// A graph is of the class of its one such operator, and [`Class::Hybrid`] with more than one. [`Class::Recurrent`] waits for
-/// an operator that recurs.
+/// A graph is of the class of its one kind of such operator, and [`Class::Hybrid`] with more than one.
 #[must_use]
 pub fn class(graph: &ResolvedGraph) -> Class {
-    let (mut attention, mut shift) = (false, false);
+    let (mut attention, mut convolution, mut recurrence) = (false, false, false);
     for step in &graph.steps {
         match &step.op {
             Op::Attention { .. } => attention = true,
-            Op::Shift { .. } => shift = true,
+            Op::Convolution { .. } | Op::Shift { .. } => convolution = true,
+            Op::Recurrence => recurrence = true,
             Op::Embedding { .. }
             | Op::LearnedPositions { .. }
             | Op::Linear { .. }
@@ -24,11 +24,12 @@ pub fn class(graph: &ResolvedGraph) -> Class {
             | Op::Activation { .. } => {}
         }
     }
-    match (attention, shift) {
-        (true, true) => Class::Hybrid,
-        (true, false) => Class::Attention,
-        (false, true) => Class::Convolution,
-        (false, false) => Class::Other,
+    match (attention, convolution, recurrence) {
+        (false, false, false) => Class::Other,
+        (true, false, false) => Class::Attention,
+        (false, true, false) => Class::Convolution,
+        (false, false, true) => Class::Recurrent,
+        _ => Class::Hybrid,
     }
 }
 
@@ -51,5 +52,7 @@ mod tests {
         assert_eq!(class(&graph), Class::Convolution);
         graph.steps.retain(|step| !matches!(step.op, Op::Shift { .. }));
         assert_eq!(class(&graph), Class::Other);
+        graph.steps.push(Step { op: Op::Recurrence, inputs: vec![graph.output; 2] });
+        assert_eq!(class(&graph), Class::Recurrent);
     }
 }

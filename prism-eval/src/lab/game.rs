@@ -7,11 +7,11 @@ use super::{
 };
 use crate::{policy::RewardNumbers, reward::title_holders};
 use prism_core::{
-    Block, Digest, Epoch, Finite, Hotkey, Result, RewardPolicy, ScoreCard, Seed, Standings, SubmissionId,
+    Block, Epoch, FamilyId, Finite, Hotkey, Result, RewardPolicy, ScoreCard, Seed, Standings, SubmissionId,
     reward::{Allocation, RewardContext},
     score::{Track, TrackScore},
-    standings::{FamilyFacts, awaits_confirmation},
-    submission::Precedence,
+    standings::{Class, FamilyFacts, awaits_confirmation},
+    submission::{Precedence, SubmissionKind},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -116,6 +116,37 @@ fn copied(vectors: &[BTreeMap<Hotkey, Finite>], delay: usize) -> f64 {
     if count == 0 { 0.0 } else { sum / f64::from(count) }
 }
 
+/// The submissions behind showings on record, worth what they showed.
+fn recorded(standings: &Standings) -> BTreeMap<SubmissionId, Entry> {
+    let mut shown: BTreeMap<FamilyId, f64> = BTreeMap::new();
+    for showing in standings.showings.iter().filter(|showing| showing.track == Track::Architecture) {
+        shown.insert(showing.family, showing.advantage.mean.get());
+    }
+    let mut entries: BTreeMap<SubmissionId, Entry> = BTreeMap::new();
+    for showing in &standings.showings {
+        let family = showing.family;
+        let level = shown.get(&family).copied().unwrap_or_default();
+        let class = standings.families.get(&family).and_then(|facts| facts.class).unwrap_or(Class::Other);
+        let architecture = Architecture { family, potential: level, shown: level, class };
+        let recipe = Recipe::of(&showing.submission.0, showing.advantage.mean.get());
+        let (submission, precedence) = (showing.submission, showing.precedence);
+        let (kind, recipe) = match showing.track {
+            Track::Architecture => (SubmissionKind::ArchitectureOnly, None),
+            _ => (SubmissionKind::TrainingForArch, Some(recipe)),
+        };
+        let entry = entries.entry(submission).or_insert(Entry {
+            submission,
+            precedence,
+            bundle: Bundle { kind, architecture, recipe },
+        });
+        if entry.bundle.kind != kind {
+            entry.bundle.kind = SubmissionKind::Full;
+            entry.bundle.recipe = entry.bundle.recipe.or(recipe);
+        }
+    }
+    entries
+}
+
 impl<'a> World<'a> {
     fn new(simulation: &'a Simulation, reward: &'a dyn RewardPolicy, seed: Seed) -> Self {
         let mut standings = simulation.start.clone();
@@ -131,11 +162,15 @@ impl<'a> World<'a> {
             bench: Bench::new(seed.stream("bench"), &simulation.policy, &simulation.world),
             start: blocks.max().unwrap_or_default(),
             registered: standings.showings.iter().map(|showing| showing.hotkey).collect(),
-            standings,
-            entries: BTreeMap::new(),
+            entries: recorded(&standings),
             tries: Vec::new(),
             waiting: Vec::new(),
-            titles: Vec::new(),
+            // What is on record when the world begins is published by then.
+            titles: vec![
+                title_holders(&standings, &simulation.policy.reward);
+                simulation.world.sealed_cohorts as usize + 1
+            ],
+            standings,
         }
     }
 
@@ -220,14 +255,13 @@ impl<'a> World<'a> {
         let (margin, z) = (self.numbers.margin, self.numbers.z);
         let mut again = title_holders(&self.standings, &self.numbers);
         again.extend(self.waiting.drain(..));
-        let confirmed = !self.simulation.policy.score.requires_confirmation();
-        let sent: Vec<(SubmissionId, bool)> = sent.iter().map(|id| (*id, confirmed)).collect();
+        let sent: Vec<(SubmissionId, bool)> = sent.iter().map(|id| (*id, false)).collect();
         let entrants = sent.into_iter().chain(again.into_iter().map(|id| (id, true)));
         let (now, window) = (self.block(cohort + 1), self.numbers.trials_window.get());
-        for (id, eligible) in entrants {
+        for (id, confirms) in entrants {
             let Some(entry) = self.entries.get(&id).copied() else { continue };
             let Entry { submission, precedence, bundle } = entry;
-            let card = self.card(cohort, submission, &bundle, eligible);
+            let card = self.card(cohort, submission, &bundle, confirms);
             let family = bundle.architecture.family;
             let tries = self.tries.iter().rev().take_while(|(block, ..)| now.saturating_sub(*block) as f64 <= window);
             let own = tries.filter(|(_, hotkey, of)| *hotkey == precedence.hotkey || of.family == family).count();
@@ -243,8 +277,8 @@ impl<'a> World<'a> {
         Ok(())
     }
 
-    fn card(&mut self, cohort: u64, submission: SubmissionId, bundle: &Bundle, eligible: bool) -> ScoreCard {
-        let tracks = self.bench.measure(cohort, bundle).into_iter();
+    fn card(&mut self, cohort: u64, submission: SubmissionId, bundle: &Bundle, confirms: bool) -> ScoreCard {
+        let tracks = self.bench.measure(cohort, confirms, bundle).into_iter();
         let half = Finite::new(0.5).unwrap_or_default();
         let score = |advantage| TrackScore { quality: half, advantage, components: BTreeMap::new() };
         ScoreCard {
@@ -255,7 +289,7 @@ impl<'a> World<'a> {
             standard_error: None,
             bits_per_byte: None,
             tracks: tracks.map(|(track, advantage)| (track, score(advantage))).collect(),
-            eligible,
+            eligible: confirms || !self.simulation.policy.score.requires_confirmation(),
             reasons: Vec::new(),
         }
     }

@@ -183,8 +183,7 @@ impl Miner {
     fn recipe(&mut self, gain: f64) -> Recipe {
         self.made += 1;
         let id = FamilyId::of_parts("prism/lab/recipe/1", &[self.name.as_bytes(), &self.made.to_le_bytes()]);
-        let [a, b, c, d, e, f, g, h, ..] = id.0;
-        Recipe { id: u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1), gain }
+        Recipe::of(&id.0, gain)
     }
 
     /// The leader with something added that hardly matters, of another class by the way.

@@ -1,8 +1,8 @@
 //! The incentive lab: what strategies earn under a policy.
 //!
 //! Worlds of cohorts are played out with miners who have ideas and miners who would rather not. What ideas are worth is drawn,
-//! and so is all noise, as the house measures it: seeds, rows, and the error that is estimated from three seeds. From the
-//! score card on nothing is made up: [`Standings`](prism_core::Standings), confirmation, title holders and the
+//! and so is all noise, as the house measures it: seeds, rows, the error that is estimated from three seeds, and the one
+//! seed of a confirmation at the larger budget. From the score card on nothing is made up: [`Standings`](prism_core::Standings), confirmation, title holders and the
 //! [`RewardPolicy`] are the validator's own.
 //!
 //! A strategy's *profit* is what it earns beyond its honest twin: the same miner in the same world, with the same ideas and

@@ -9,9 +9,11 @@ use crate::{
 };
 use prism_core::{
     Block, Epoch, Evidence, FamilyId, Finite, Hotkey, RewardPolicy, ScoreCard, Scorer, SubmissionId,
+    evidence::Estimate,
     reward::{Allocation, RewardContext},
+    score::Track,
     scorer::{Candidate, Round},
-    standings::FamilyFacts,
+    standings::{FamilyFacts, Showing},
     submission::{Precedence, SubmissionKind},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -143,4 +145,33 @@ fn from_evidence_to_shares_only_what_is_new_is_paid() {
     let Allocation::Pay { shares, .. } = FrontierPools.allocate(&standings, &context).unwrap() else { panic!() };
     let paid: Vec<u8> = shares.keys().map(|hotkey| hotkey.0[0]).collect();
     assert_eq!(paid, [1, 4], "{shares:?}");
+}
+
+#[test]
+fn a_world_that_begins_with_a_record_pays_nobody_for_what_is_on_it() {
+    let finite = |value| Finite::new(value).unwrap();
+    let showing = |place: u8, family, track, advantage| {
+        let hotkey = Hotkey([place; 32]);
+        Showing {
+            submission: SubmissionId::of_parts("test", &[&[place]]),
+            hotkey,
+            family: FamilyId([family; 32]),
+            track,
+            precedence: Precedence { block: Block(u64::from(place)), extrinsic: 0, hotkey, local: false },
+            advantage: Estimate { mean: finite(advantage), standard_error: finite(0.005) },
+            confirmations: 8,
+            since: Block(u64::from(place)),
+            trials: 1,
+        }
+    };
+    let mut start = Standings::of(vec![showing(1, 1, Track::Architecture, 0.4), showing(2, 200, Track::Training, 0.3)]);
+    start.families.insert(FamilyId([200; 32]), FamilyFacts { published: true, class: None });
+    let world = WorldNumbers { cohorts: 30, idea_rate: Finite::ZERO, ..WorldNumbers::default() };
+    let strategies = vec![Strategy::Copier, Strategy::Renamer, Strategy::RecipePorter, Strategy::Sandbagger];
+    let simulation = Simulation { start, world, ..few(3, &strategies) };
+    let table = simulate(&simulation, &FrontierPools).unwrap();
+    assert!(table.rows.iter().all(|row| row.share.mean.get() < 0.002), "{table}");
+    let variants = Simulation { strategies: vec![Strategy::TrivialVariant], ..simulation };
+    let table = simulate(&variants, &OwnershipSplit).unwrap();
+    assert!(table.rows[1].share.mean.get() > 0.1, "the leader on record is known, and varied: {table}");
 }

@@ -116,6 +116,14 @@ pub(super) struct Recipe {
     pub(super) gain: f64,
 }
 
+impl Recipe {
+    /// A recipe known by some digest, never the reference.
+    pub(super) fn of(digest: &[u8; 32], gain: f64) -> Self {
+        let [a, b, c, d, e, f, g, h, ..] = *digest;
+        Self { id: u64::from_le_bytes([a, b, c, d, e, f, g, h]).max(1), gain }
+    }
+}
+
 /// What is submitted.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bundle {
@@ -159,8 +167,13 @@ pub(super) struct Bench {
     deviation: f64,
     rows: f64,
     transfer: f64,
-    seen: BTreeMap<(u64, FamilyId, Option<u64>), Seeds>,
+    /// Whether a confirmation is one run at a larger budget.
+    large: bool,
+    seen: BTreeMap<Measured, Seeds>,
 }
+
+/// A cohort, whether it confirms, a family and a recipe: what is run once, whoever sends it.
+type Measured = (u64, bool, FamilyId, Option<u64>);
 
 impl Bench {
     pub(super) fn new(seed: Seed, policy: &PrismPolicy, world: &WorldNumbers) -> Self {
@@ -170,19 +183,22 @@ impl Bench {
             deviation: policy.score.seed_deviation.get(),
             rows: world.row_error.get(),
             transfer: world.transfer_deviation.get(),
+            large: policy.plan.confirmation_factor > 1,
             seen: BTreeMap::new(),
         }
     }
 
-    /// The advantages of a bundle in a cohort, on the tracks that it brings.
-    pub(super) fn measure(&mut self, cohort: u64, bundle: &Bundle) -> BTreeMap<Track, Estimate> {
+    /// The advantages of a bundle in a cohort, on the tracks that it brings. A confirmation counts as much as it shows at
+    /// the larger budget, where there is one run of everybody.
+    pub(super) fn measure(&mut self, cohort: u64, confirms: bool, bundle: &Bundle) -> BTreeMap<Track, Estimate> {
         let Bundle { kind, architecture, recipe } = bundle;
         let family = architecture.family;
-        let base = self.seeds(cohort, baseline().family, None);
-        let own = if family == baseline().family { base } else { self.seeds(cohort, family, None) };
+        let large = confirms && self.large;
+        let base = self.seeds((cohort, large, baseline().family, None));
+        let own = self.seeds((cohort, large, family, None));
         let mut tracks = BTreeMap::new();
         if kind.brings_architecture() {
-            let rows = if family == baseline().family { 0.0 } else { self.rows_of(cohort, family, None) };
+            let rows = self.rows_of((cohort, large, family, None));
             tracks.insert(Track::Architecture, self.estimate(architecture.shown, own, base, rows));
         }
         if let Some(recipe) = recipe.filter(|_| kind.brings_recipe()) {
@@ -190,8 +206,8 @@ impl Bench {
             let anchor = if architecture.shown >= 0.0 { own } else { base };
             let gain = architecture.potential + recipe.gain - architecture.shown.max(0.0);
             let gain = gain + self.transfer_of(family, recipe);
-            let subject = self.seeds(cohort, family, Some(recipe.id));
-            let rows = self.rows_of(cohort, family, Some(recipe.id));
+            let subject = self.seeds((cohort, large, family, Some(recipe.id)));
+            let rows = self.rows_of((cohort, large, family, Some(recipe.id)));
             tracks.insert(Track::Training, self.estimate(gain, subject, anchor, rows));
         }
         tracks
@@ -202,32 +218,35 @@ impl Bench {
         Estimate { mean: number(truth + subject.error - other.error + rows), standard_error: number(variance.sqrt()) }
     }
 
-    fn draws(&self, purpose: &str, cohort: u64, family: FamilyId, recipe: Option<u64>) -> Draws {
-        let (recipe, brings) = (recipe.unwrap_or_default().to_le_bytes(), [u8::from(recipe.is_some())]);
-        let parts: [&[u8]; 6] =
-            [&self.seed.0.0, purpose.as_bytes(), &cohort.to_le_bytes(), &family.0, &recipe, &brings];
+    fn draws(&self, purpose: &str, (cohort, large, family, recipe): Measured) -> Draws {
+        let (number, flags) = (recipe.unwrap_or_default().to_le_bytes(), [u8::from(recipe.is_some()), u8::from(large)]);
+        let parts: [&[u8]; 6] = [&self.seed.0.0, purpose.as_bytes(), &cohort.to_le_bytes(), &family.0, &number, &flags];
         Seed::of("prism/lab/1", &parts).draws()
     }
 
-    fn seeds(&mut self, cohort: u64, family: FamilyId, recipe: Option<u64>) -> Seeds {
-        if let Some(seeds) = self.seen.get(&(cohort, family, recipe)) {
+    fn seeds(&mut self, measured: Measured) -> Seeds {
+        if let Some(seeds) = self.seen.get(&measured) {
             return *seeds;
         }
-        let mut draws = self.draws("seeds", cohort, family, recipe);
-        let runs: Vec<f64> = (0..self.runs).map(|_| self.deviation * normal(&mut draws)).collect();
-        let count = f64::from(self.runs);
+        let count = if measured.1 { 1 } else { self.runs };
+        let mut draws = self.draws("seeds", measured);
+        let runs: Vec<f64> = (0..count).map(|_| self.deviation * normal(&mut draws)).collect();
+        let (few, count) = (count < 3, f64::from(count));
         let error = runs.iter().sum::<f64>() / count;
         let of_runs = runs.iter().map(|run| (run - error) * (run - error)).sum::<f64>() / (count - 1.0);
-        let deviation = if self.runs < 3 { self.deviation * self.deviation } else { of_runs };
-        let seeds = Seeds { error, variance: deviation / count };
+        let variance = if few { self.deviation * self.deviation } else { of_runs };
+        let seeds = Seeds { error, variance: variance / count };
         // Only what is measured together is asked for again.
-        self.seen.retain(|(other, ..), _| *other == cohort);
-        self.seen.insert((cohort, family, recipe), seeds);
+        self.seen.retain(|(cohort, ..), _| *cohort == measured.0);
+        self.seen.insert(measured, seeds);
         seeds
     }
 
-    fn rows_of(&self, cohort: u64, family: FamilyId, recipe: Option<u64>) -> f64 {
-        self.rows * normal(&mut self.draws("rows", cohort, family, recipe))
+    fn rows_of(&self, measured: Measured) -> f64 {
+        if (measured.2, measured.3) == (baseline().family, None) {
+            return 0.0;
+        }
+        self.rows * normal(&mut self.draws("rows", measured))
     }
 
     /// What a recipe gains more on this family than on published ones; the same in every cohort.
@@ -235,6 +254,6 @@ impl Bench {
         if family == baseline().family || recipe.id == REFERENCE.id {
             return 0.0;
         }
-        self.transfer * normal(&mut self.draws("transfer", 0, family, Some(recipe.id)))
+        self.transfer * normal(&mut self.draws("transfer", (0, false, family, Some(recipe.id))))
     }
 }

@@ -14,8 +14,8 @@ pub use devices::{ExecutionTarget, ExecutionTargets, GpuPolicy, MAX_GPUS};
 pub use error::PolicyError;
 pub use limits::{ArtifactLimits, SandboxLimits, TooMuch};
 pub use numbers::{
-    ArchitectureShares, BenchmarkWeights, DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers,
-    TrainingShares,
+    ArchitectureShares, BenchmarkWeights, DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers,
+    ScoreNumbers, TrainingShares,
 };
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
@@ -49,6 +49,8 @@ pub struct PrismPolicy {
     pub reward: RewardNumbers,
     /// Where diagnostics warn.
     pub diagnostics: DiagnosticThresholds,
+    /// How bits are ranked where that is the scorer.
+    pub prequential: PrequentialNumbers,
     /// What a copy is.
     pub duplicate: DuplicateNumbers,
     /// What becomes of doubt.
@@ -103,6 +105,7 @@ impl PrismPolicy {
         self.benchmark.check()?;
         self.reward.check()?;
         self.diagnostics.check()?;
+        self.prequential.check()?;
         self.duplicate.check()?;
         self.gpu.check()?;
         self.targets.check()?;
@@ -137,6 +140,7 @@ impl PrismPolicy {
         numbers.extend(self.benchmark.numbers());
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.prequential.numbers());
         numbers.extend(self.duplicate.numbers());
         numbers
     }

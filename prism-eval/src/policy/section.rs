@@ -1,8 +1,8 @@
 //! The policy in sections: what a row of the store replaces.
 use super::{
     ArchitectureShares, ArtifactLimits, BenchmarkWeights, DatasetPolicy, DiagnosticThresholds, DuplicateNumbers,
-    ExecutionTargets, GpuPolicy, LossComparability, PlanPolicy, PolicyError, PrismPolicy, ReviewPolicy, RewardNumbers,
-    SandboxLimits, ScoreNumbers, TrainingShares, strict,
+    ExecutionTargets, GpuPolicy, LossComparability, PlanPolicy, PolicyError, PrequentialNumbers, PrismPolicy,
+    ReviewPolicy, RewardNumbers, SandboxLimits, ScoreNumbers, TrainingShares, strict,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -54,20 +54,22 @@ impl Part for ReviewPolicy {
     }
 }
 
-/// The score's numbers and both tracks' shares, as one object.
+/// The scorers' numbers and both tracks' shares, as one object.
 #[derive(Serialize, Deserialize)]
 struct ScoreWeights {
     #[serde(flatten)]
     score: ScoreNumbers,
     architecture_shares: ArchitectureShares,
     training_shares: TrainingShares,
+    prequential: PrequentialNumbers,
 }
 
 impl Part for ScoreWeights {
     fn check(&self) -> Result<(), PolicyError> {
         self.score.check()?;
         self.architecture_shares.check()?;
-        self.training_shares.check()
+        self.training_shares.check()?;
+        self.prequential.check()
     }
 }
 
@@ -92,7 +94,7 @@ macro_rules! sections { ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) =
 sections! {
     /// [`RewardNumbers`]: pools, margin, target, decay.
     RewardPools = "reward_pools";
-    /// [`ScoreNumbers`], [`ArchitectureShares`] and [`TrainingShares`].
+    /// [`ScoreNumbers`], [`ArchitectureShares`], [`TrainingShares`] and [`PrequentialNumbers`].
     ScoreWeights = "score_weights";
     /// [`BenchmarkWeights`].
     BenchmarkWeights = "benchmark_weights";
@@ -177,10 +179,10 @@ impl PrismPolicy {
         match section {
             Section::RewardPools => whole.reward = overlay(section, &self.reward, row)?,
             Section::ScoreWeights => {
-                let ScoreWeights { score, architecture_shares, training_shares } =
+                let ScoreWeights { score, architecture_shares, training_shares, prequential } =
                     overlay(section, &self.score_weights(), row)?;
-                (whole.score, whole.architecture_shares, whole.training_shares) =
-                    (score, architecture_shares, training_shares);
+                (whole.score, whole.prequential) = (score, prequential);
+                (whole.architecture_shares, whole.training_shares) = (architecture_shares, training_shares);
             }
             Section::BenchmarkWeights => whole.benchmark = overlay(section, &self.benchmark, row)?,
             Section::DuplicateThresholds => whole.duplicate = overlay(section, &self.duplicate, row)?,
@@ -206,7 +208,8 @@ impl PrismPolicy {
 
     fn score_weights(&self) -> ScoreWeights {
         let (architecture_shares, training_shares) = (self.architecture_shares, self.training_shares);
-        ScoreWeights { score: self.score, architecture_shares, training_shares }
+        let (score, prequential) = (self.score, self.prequential);
+        ScoreWeights { score, architecture_shares, training_shares, prequential }
     }
 }
 

@@ -101,6 +101,7 @@ mod tests {
             track,
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: finite(advantage), standard_error: Finite::ZERO },
+            confirmations: 1,
             since: Block(100),
             trials: 1,
         }

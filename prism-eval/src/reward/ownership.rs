@@ -74,6 +74,7 @@ mod tests {
             track,
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: Finite::new(advantage).unwrap(), standard_error: Finite::ZERO },
+            confirmations: 1,
             since: Block(place),
             trials: 1,
         }

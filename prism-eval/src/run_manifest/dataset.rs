@@ -5,8 +5,9 @@ use super::{
     text::{Label, RelativePath},
 };
 use crate::data::{
-    Corpus, Split,
-    dataset::{CONTAMINATION, Manifest},
+    Corpus, CorpusError, Split,
+    dataset::{CONTAMINATION, Manifest, Part},
+    tokenizer::Tokenizer,
 };
 use prism_core::{Digest, plan::DataRef};
 use schemars::JsonSchema;
@@ -61,8 +62,6 @@ pub struct DatasetRecord {
     pub test: Option<Digest>,
     /// Which tokenizer.
     pub tokenizer_kind: Label,
-    /// What identifies the files of each evaluation task.
-    pub benchmarks: BTreeMap<Label, Label>,
     /// Where the contamination report lies, beside the dataset.
     pub contamination: Option<RelativePath>,
 }
@@ -73,36 +72,54 @@ impl DatasetRecord {
     pub fn of_task(data: &DataRef) -> Self {
         Self {
             name: Label::fitted("unnamed"),
-            revision: Label::fitted(&data.dataset.to_string()),
+            revision: label(data.dataset),
             train: None,
             validation: None,
             test: None,
-            tokenizer_kind: Label::fitted(&data.tokenizer.to_string()),
-            benchmarks: BTreeMap::new(),
+            tokenizer_kind: label(data.tokenizer),
             contamination: None,
         }
     }
 
-    /// A corpus, with the manifest that it was opened by, if it was.
-    #[must_use]
-    pub fn of(corpus: &Corpus, manifest: Option<&Manifest>) -> Self {
-        let of_task = Self::of_task(&corpus.data_ref());
-        let split = |split| Some(fingerprint(corpus, split));
-        Self {
+    /// A corpus, with the manifest that it was opened by, if it was. Of a folder the parts are identified by the digests of
+    /// their shards, of a text in memory by its documents.
+    ///
+    /// # Errors
+    /// When a text can't be read.
+    pub fn of(corpus: &Corpus, manifest: Option<&Manifest>) -> Result<Self, CorpusError> {
+        let data = corpus.data_ref();
+        let split = |split| match manifest {
+            Some(manifest) => Ok(manifest.splits.get(&split).map(of_shards)),
+            None => of_documents(corpus, split).map(Some),
+        };
+        let tokenizer_kind = match corpus.tokenizer() {
+            Tokenizer::Bytes => "bytes",
+            Tokenizer::File(_) => "file",
+        };
+        Ok(Self {
             name: manifest.map_or(Label::fitted("stand-in"), |manifest| Label::fitted(&manifest.name)),
-            revision: manifest.map_or(of_task.revision, |manifest| Label::fitted(&manifest.revision)),
-            train: split(Split::Train),
-            validation: split(Split::Validation),
-            test: split(Split::Test),
-            tokenizer_kind: Label::fitted("bytes"),
-            benchmarks: BTreeMap::new(),
+            revision: manifest.map_or(label(data.dataset), |manifest| Label::fitted(&manifest.revision)),
+            train: split(Split::Train)?,
+            validation: split(Split::Validation)?,
+            test: split(Split::Test)?,
+            tokenizer_kind: Label::fitted(tokenizer_kind),
             contamination: manifest.and_then(|_| RelativePath::new(CONTAMINATION).ok()),
-        }
+        })
     }
 }
 
+fn label(digest: Digest) -> Label {
+    Label::fitted(&digest.to_string())
+}
+
+/// The digests of all shards of a part, in order.
+fn of_shards(part: &Part) -> Digest {
+    let shards: Vec<&[u8]> = part.shards.iter().map(|shard| shard.sha256.0.as_slice()).collect();
+    Digest::of_parts("prism/dataset/shards/1", &shards)
+}
+
 /// SHA-256 over the ids and texts of one part in order, each preceded by its length.
-fn fingerprint(corpus: &Corpus, split: Split) -> Digest {
+fn of_documents(corpus: &Corpus, split: Split) -> Result<Digest, CorpusError> {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());
@@ -111,8 +128,9 @@ fn fingerprint(corpus: &Corpus, split: Split) -> Digest {
     part(b"prism/dataset/split/1");
     part(split.as_str().as_bytes());
     for document in corpus.of(split) {
+        let document = document?;
         part(document.id.as_bytes());
         part(document.text.as_bytes());
     }
-    Digest(hash.finalize().into())
+    Ok(Digest(hash.finalize().into()))
 }

@@ -3,21 +3,12 @@ use super::{
     check::Faults,
     text::{Label, Note},
 };
+use crate::measure::signals::{Diagnostic, DiagnosticStatus as Status};
 use prism_core::Finite;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Those that every manifest has.
-pub const REQUIRED: [&str; 7] = [
-    "activation_entropy",
-    "useful_sparsity",
-    "attention_diversity",
-    "representation_collapse",
-    "gradient_noise_scale",
-    "activation_norm_stability",
-    "neuron_specialization",
-];
 /// Most layers and warnings of one.
 const MAX_LAYERS: usize = 4_096;
 
@@ -76,22 +67,28 @@ pub struct DiagnosticRedistribution {
 }
 
 impl DiagnosticRecord {
-    /// A diagnostic that was not measured; its part of `diagnostics_health` goes to the others.
+    /// A diagnostic as it was read from evidence.
     #[must_use]
-    pub fn not_applicable(reason: &str) -> Self {
-        let (label, note) = (|text| Some(Label::fitted(text)), || Some(Note::fitted(reason)));
+    pub fn of(diagnostic: &Diagnostic) -> Self {
+        let status = match diagnostic.status {
+            Status::Ok => DiagnosticStatus::Ok,
+            Status::Warning => DiagnosticStatus::Warning,
+            Status::NotApplicable => DiagnosticStatus::NotApplicable,
+        };
+        let redistribution = diagnostic.redistribution.as_ref().map(|redistribution| DiagnosticRedistribution {
+            enabled: true,
+            policy_key: Some(Label::fitted(&redistribution.policy_key)),
+            target: Some(Label::fitted(&redistribution.target)),
+            reason: Some(Note::fitted(&redistribution.reason)),
+        });
+        let layers = diagnostic.per_layer.iter().take(MAX_LAYERS);
         Self {
-            status: DiagnosticStatus::NotApplicable,
-            aggregate: None,
-            per_layer: BTreeMap::new(),
-            warnings: Vec::new(),
-            not_applicable_reason: note(),
-            redistribution: Some(DiagnosticRedistribution {
-                enabled: true,
-                policy_key: label("loss_comparability_policy.redistribution_policy"),
-                target: label("diagnostics_health"),
-                reason: note(),
-            }),
+            status,
+            aggregate: diagnostic.aggregate,
+            per_layer: layers.map(|(layer, value)| (Label::fitted(layer), *value)).collect(),
+            warnings: diagnostic.warnings.iter().take(MAX_LAYERS).map(|warning| Note::fitted(warning)).collect(),
+            not_applicable_reason: diagnostic.not_applicable_reason.as_deref().map(Note::fitted),
+            redistribution,
         }
     }
 

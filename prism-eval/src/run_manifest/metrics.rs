@@ -1,9 +1,10 @@
 //! What the host measured.
 use super::{
     check::Faults,
-    diagnostics::{DiagnosticRecord, REQUIRED},
+    diagnostics::DiagnosticRecord,
     text::{Label, Note},
 };
+use crate::measure::signals::DIAGNOSTICS;
 use prism_core::Finite;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -155,7 +156,7 @@ impl Metrics {
         ] {
             faults.at_most(&format!("metrics.{name}"), entries, MAX_NAMES);
         }
-        for name in REQUIRED {
+        for name in DIAGNOSTICS {
             let there = self.diagnostics.keys().any(|key| key.as_str() == name);
             faults.must(there, format!("metrics.diagnostics.{name}"), || "is missing".into());
         }

@@ -35,7 +35,7 @@ pub use artifacts::{Artifact, Artifacts, CheckpointArtifact};
 pub use check::Violation;
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetRecord};
-pub use diagnostics::{DiagnosticRecord, DiagnosticRedistribution, DiagnosticStatus, REQUIRED as REQUIRED_DIAGNOSTICS};
+pub use diagnostics::{DiagnosticRecord, DiagnosticRedistribution, DiagnosticStatus};
 pub use error::ManifestError;
 pub use evaluation::{
     BaselineReference, CohortReference, ComponentReport, Evaluation, EvaluationSchema, Interval, Kind, LossUnit,
@@ -49,6 +49,7 @@ pub use text::{Label, MAX_LABEL, MAX_NOTE, Note, RelativePath, TextError};
 pub use validation::{SourceEvidence, Validation};
 
 use check::Faults;
+use prism_core::plan::RunMode;
 use schemars::{JsonSchema, generate::SchemaSettings};
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +74,16 @@ pub enum Mode {
     GpuProxyEval,
     /// The larger one that titles are confirmed at.
     FullScaleEval,
+}
+
+impl From<RunMode> for Mode {
+    fn from(mode: RunMode) -> Self {
+        match mode {
+            RunMode::LocalCpuSmoke => Self::LocalCpuSmoke,
+            RunMode::GpuProxyEval => Self::GpuProxyEval,
+            RunMode::FullScaleEval => Self::FullScaleEval,
+        }
+    }
 }
 
 /// What a submission was measured as.

@@ -3,22 +3,24 @@
 use super::{
     Artifact, Artifacts, BaselineReference, CohortReference, Compute, Dataset, DiagnosticRecord, Evaluation,
     EvaluationSchema, Interval, Label, Loss, LossRedistribution, LossScope, LossUnit, ManifestError, ManifestSchema,
-    MetricPoint, Metrics, Mode, Model, Note, PolicyReference, REQUIRED_DIAGNOSTICS, RelativePath, RunManifest,
-    RunReference, Validation,
+    MetricPoint, Metrics, Mode, Model, Note, PolicyReference, RelativePath, RunManifest, RunReference, Validation,
     architecture::{Architecture, GRAPH_FILE, Known, MERMAID_FILE, METADATA_FILE},
     dataset::DatasetRecord,
     evaluation::COMPLETED,
     metrics::MAX_POINTS,
     run_log, score,
 };
-use crate::score::{Measured, mean_bits_per_byte, paired_difference, recipe_run, same_rows, tuned_reference};
+use crate::{
+    measure::signals::{self, DiagnosticThresholds},
+    score::{Measured, mean_bits_per_byte, paired_difference, recipe_run, same_rows, tuned_reference},
+};
 use prism_core::{
     Digest, Evidence, Finite, Hotkey, ScoreCard,
-    evidence::{Point, RunOutcome},
+    evidence::{Point, RunOutcome, TaskAnswers},
     plan::{RunRole, Subject},
     scorer::Candidate,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
 /// File name of the log of all runs.
@@ -39,8 +41,6 @@ pub struct Record<'a> {
     pub cohort: CohortReference,
     /// What was measured and scored under.
     pub policy: PolicyReference,
-    /// How much was run.
-    pub mode: Mode,
     /// Which text.
     pub dataset: &'a DatasetRecord,
     /// Its architecture, or the family's where it brings none.
@@ -51,10 +51,8 @@ pub struct Record<'a> {
     pub devices: Devices,
     /// How long the run that counts took, by the validator's clock.
     pub wall_clock: Option<Duration>,
-    /// The diagnostics of the run that counts, as far as they were measured.
-    pub diagnostics: BTreeMap<Label, DiagnosticRecord>,
-    /// Scores of evaluation tasks.
-    pub benchmarks: BTreeMap<Label, Finite>,
+    /// Where diagnostics warn.
+    pub thresholds: DiagnosticThresholds,
 }
 
 /// What a run had to itself.
@@ -123,14 +121,8 @@ impl RunManifest {
             kind: kind_word(candidate),
             training: Some(&versions.training_summary),
         };
-        let log = run_log::lines(candidate.runs);
-        let metadata = record.architecture.metadata_bytes(&known)?;
-        let mut files = BTreeMap::from([
-            (GRAPH_FILE, record.architecture.graph_bytes().to_vec()),
-            (METADATA_FILE, metadata),
-            (MERMAID_FILE, record.architecture.mermaid().as_bytes().to_vec()),
-            (RUN_LOG_FILE, log),
-        ]);
+        let mut files = record.architecture.files(&known)?;
+        files.insert(RUN_LOG_FILE, run_log::lines(candidate.runs));
         let manifest = Draft::of(record, run, &versions)?.manifest(&files)?;
         files.insert(super::FILE, manifest.to_bytes()?);
         Ok(ManifestFiles { manifest, files })
@@ -308,7 +300,7 @@ impl<'a> Draft<'a> {
             architecture_version_id: Label::fitted(&self.versions.architecture.to_string()),
             training_script_version_id: Label::fitted(&self.versions.training),
             run_id: Label::fitted(&run.task.id().to_string()),
-            mode: record.mode,
+            mode: Mode::from(run.task.mode),
             dataset,
             model,
             compute,
@@ -339,7 +331,7 @@ impl<'a> Draft<'a> {
             test_split_fingerprint: self.measured("dataset.test_split_fingerprint", test, why),
             tokenizer_fingerprint: label(self.run.task.data.tokenizer.to_string()),
             evaluator_fingerprint: label(evaluator.to_string()),
-            benchmark_fingerprints: record.benchmarks.clone(),
+            benchmark_fingerprints: self.benchmarks(|answers| Some(label(answers.file.to_string()))),
             contamination_report_path: record.contamination.clone(),
         }
     }
@@ -427,10 +419,17 @@ impl<'a> Draft<'a> {
             tokens_seen: compute.tokens_seen,
             estimated_flops: compute.estimated_flops,
             parameter_count: parameters,
-            benchmark_scores: self.record.benchmarks.clone(),
-            benchmark_capability_metadata: BTreeMap::new(),
-            benchmark_noise_metadata: BTreeMap::new(),
-            benchmark_contamination_metadata: BTreeMap::new(),
+            benchmark_scores: self.benchmarks(|answers| Some(answers.estimate()?.mean)),
+            benchmark_capability_metadata: self.benchmarks(|answers| {
+                let (questions, left_out) = (answers.scores.len(), answers.left_out);
+                Some(json!({ "score": "accuracy over chance", "questions": questions, "left_out": left_out }))
+            }),
+            benchmark_noise_metadata: self
+                .benchmarks(|answers| Some(json!({ "standard_error": answers.estimate()?.standard_error }))),
+            benchmark_contamination_metadata: self.benchmarks(|_| {
+                let report = self.record.dataset.contamination.as_ref()?;
+                Some(json!({ "report": report }))
+            }),
             diagnostics,
             gpu_count: compute.gpu_count,
             loss: self.loss(curve.last().map(|(point, loss)| (*point, *loss))),
@@ -496,17 +495,14 @@ impl<'a> Draft<'a> {
     }
 
     fn diagnostics(&self) -> BTreeMap<Label, DiagnosticRecord> {
-        let mut all = self.record.diagnostics.clone();
-        let why = match self.run.task.subject {
-            Subject::Guest { .. } => {
-                "the host sees no activation of submitted code, and what the code says scores nothing"
-            }
-            _ => "the run recorded none",
-        };
-        for name in REQUIRED_DIAGNOSTICS {
-            all.entry(Label::fitted(name)).or_insert_with(|| DiagnosticRecord::not_applicable(why));
-        }
-        all
+        let all = signals::diagnostics(self.run, &self.record.thresholds);
+        all.iter().map(|(name, diagnostic)| (Label::fitted(name), DiagnosticRecord::of(diagnostic))).collect()
+    }
+
+    /// Something about each evaluation task that was answered.
+    fn benchmarks<T>(&self, of: impl Fn(&TaskAnswers) -> Option<T>) -> BTreeMap<Label, T> {
+        let tasks = self.run.tasks.iter().filter(|(_, answers)| answers.estimate().is_some());
+        tasks.filter_map(|(name, answers)| Some((Label::fitted(name), of(answers)?))).collect()
     }
 }
 

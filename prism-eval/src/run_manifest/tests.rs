@@ -5,19 +5,19 @@ use super::{
 use crate::{
     graph::{Context, Limits, baselines},
     guest::GuestPart,
-    policy::ScoreNumbers,
+    policy::{DiagnosticThresholds, ScoreNumbers},
     score::{PrismScorer, fixture},
 };
 use prism_core::{
     Block, Digest, Epoch, Evidence, FamilyId, Finite, Hotkey, ScoreCard, Scorer as _, SubmissionId,
     evidence::RunOutcome,
-    plan::Subject,
+    plan::{RunMode, Subject},
     scorer::{Candidate, Round},
     submission::{FailureClass, Precedence, SubmissionKind},
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 const PLAIN: &str = include_str!("fixture/plain.v1.json");
 const SCHEMA: &str = include_str!("../../../docs/prism_run_manifest.v1.schema.json");
@@ -58,7 +58,9 @@ fn candidate<'a>(runs: &'a [Evidence], kind: SubmissionKind, name: &str) -> Cand
 }
 
 fn card(candidate: &Candidate<'_>, baselines: &[Candidate<'_>]) -> ScoreCard {
-    let numbers = ScoreNumbers { require_confirmation: Finite::ZERO, ..ScoreNumbers::default() }.numbers();
+    let numbers =
+        ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..ScoreNumbers::default() }
+            .numbers();
     let candidates = [candidate.clone()];
     PrismScorer.score(&Round::new(Epoch(3), &numbers, &candidates, baselines)).unwrap().remove(0)
 }
@@ -76,17 +78,11 @@ fn dataset() -> DatasetRecord {
         validation: Some(Digest::of(b"validation")),
         test: Some(Digest::of(b"test")),
         tokenizer_kind: Label::fitted("bytes"),
-        benchmarks: BTreeMap::new(),
         contamination: RelativePath::new("CONTAMINATION.json").ok(),
     }
 }
 
-fn files(
-    candidate: &Candidate<'_>,
-    baselines: &[Candidate<'_>],
-    architecture: &Architecture,
-    mode: Mode,
-) -> ManifestFiles {
+fn files(candidate: &Candidate<'_>, baselines: &[Candidate<'_>], architecture: &Architecture) -> ManifestFiles {
     let (card, dataset) = (card(candidate, baselines), dataset());
     let policy = PolicyReference { digest: Digest::of(b"policy"), version: 2, plan: candidate.runs[0].task.policy };
     let seed = candidate.runs[0].task.cohort.0;
@@ -96,31 +92,30 @@ fn files(
         baselines,
         cohort: CohortReference { number: 3, seed, confirmation: false },
         policy,
-        mode,
         dataset: &dataset,
         architecture,
         owner: None,
         devices: Devices::of(&candidate.runs[0]),
         wall_clock: None,
-        diagnostics: BTreeMap::new(),
-        benchmarks: BTreeMap::new(),
+        thresholds: DiagnosticThresholds::default(),
     })
     .unwrap()
 }
 
 /// A full submission that is better than its baseline, with a recipe better still.
-fn measured(mode: Mode) -> ManifestFiles {
+fn measured(mode: RunMode) -> ManifestFiles {
     let mut runs = fixture::grid("llama", &[(1.0, 3.6), (3.0, 3.5), (10.0, 3.9)]);
     runs.push(fixture::recipe(&runs[1], 3.3));
-    for run in &mut runs {
+    let mut base = fixture::grid("gpt", &[(1.0, 4.1), (3.0, 4.0), (10.0, 4.4)]);
+    for run in runs.iter_mut().chain(&mut base) {
+        run.task.mode = mode;
         run.counters.insert("tokens".into(), 32_000);
     }
-    let base = fixture::grid("gpt", &[(1.0, 4.1), (3.0, 4.0), (10.0, 4.4)]);
     let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "gpt")];
-    files(&candidate(&runs, SubmissionKind::Full, "llama"), &baselines, &declared("llama"), mode)
+    files(&candidate(&runs, SubmissionKind::Full, "llama"), &baselines, &declared("llama"))
 }
 
-static OURS: LazyLock<RunManifest> = LazyLock::new(|| measured(Mode::GpuProxyEval).manifest);
+static OURS: LazyLock<RunManifest> = LazyLock::new(|| measured(RunMode::GpuProxyEval).manifest);
 
 fn ours() -> Value {
     serde_json::to_value(&*OURS).unwrap()
@@ -350,7 +345,7 @@ fn a_loss_that_can_not_be_compared_is_read_and_earns_nothing() {
 
 #[test]
 fn what_was_measured_is_what_the_manifest_says() {
-    let ManifestFiles { manifest, files } = measured(Mode::GpuProxyEval);
+    let ManifestFiles { manifest, files } = measured(RunMode::GpuProxyEval);
     assert_eq!(RunManifest::read(&files[FILE]).unwrap(), manifest);
     manifest.check_official().unwrap();
     assert_eq!(manifest.artifacts.architecture_graph.sha256, Some(Digest::of(&files[GRAPH_FILE])));
@@ -370,7 +365,9 @@ fn what_was_measured_is_what_the_manifest_says() {
     let sanity = &architecture.redistributed[&Label::fitted("benchmark_sanity")];
     assert_eq!(sanity.share, Finite::new(0.05).unwrap());
     assert!(sanity.reason.as_str().starts_with("architecture: benchmark_sanity is not measured"), "{}", sanity.reason);
-    let stored = serde_json::to_vec(&fixture::grid("gpt", &[(1.0, 4.1)])[0]).unwrap();
+    let mut stored = fixture::grid("gpt", &[(1.0, 4.1)]).remove(0);
+    stored.counters.insert("tokens".into(), 32_000);
+    let stored = serde_json::to_vec(&stored).unwrap();
     assert_eq!(evaluation.baselines[0].runs[0].evidence, Digest::of(&stored));
     let log = String::from_utf8(files[RUN_LOG_FILE].clone()).unwrap();
     assert!(log.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
@@ -379,12 +376,12 @@ fn what_was_measured_is_what_the_manifest_says() {
 
 #[test]
 fn the_same_record_gives_the_same_bytes() {
-    assert_eq!(measured(Mode::FullScaleEval), measured(Mode::FullScaleEval));
+    assert_eq!(measured(RunMode::FullScaleEval), measured(RunMode::FullScaleEval));
 }
 
 #[test]
 fn a_smoke_run_is_never_eligible_and_says_why() {
-    let manifest = measured(Mode::LocalCpuSmoke).manifest;
+    let manifest = measured(RunMode::LocalCpuSmoke).manifest;
     assert!(manifest.evaluation.as_ref().unwrap().score.eligible && !manifest.validation.score_eligible);
     let warnings: Vec<&str> = manifest.validation.warnings.iter().map(Note::as_str).collect();
     assert!(warnings.iter().any(|warning| warning.contains("local_cpu_smoke")), "{warnings:?}");
@@ -398,7 +395,7 @@ fn a_run_that_failed_has_a_manifest_without_invented_numbers() {
     let base = fixture::grid("gpt", &[(1.0, 4.1)]);
     let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "gpt")];
     let subject = candidate(&runs, SubmissionKind::ArchitectureOnly, "llama");
-    let manifest = files(&subject, &baselines, &declared("llama"), Mode::GpuProxyEval).manifest;
+    let manifest = files(&subject, &baselines, &declared("llama")).manifest;
     assert!(!manifest.validation.passed && !manifest.metrics.loss.loss_comparable);
     assert!(manifest.metrics.loss_vs_tokens.is_empty() && manifest.metrics.parameter_count.is_none());
     let reasons = &manifest.evaluation.as_ref().unwrap().not_measured;
@@ -423,7 +420,7 @@ fn of_python_nothing_is_taken_that_python_says() {
     let architecture = Architecture::of(Source::Python(&part)).unwrap();
     let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "g")];
     let subject = candidate(&runs, SubmissionKind::ArchitectureOnly, "p");
-    let manifest = files(&subject, &baselines, &architecture, Mode::GpuProxyEval).manifest;
+    let manifest = files(&subject, &baselines, &architecture).manifest;
     assert_eq!((manifest.model.parameter_count, manifest.model.snapshot_bytes), (None, Some(40)));
     assert_eq!(manifest.compute.estimated_flops, None);
     assert_eq!(manifest.architecture_version_id.as_str(), Digest::of(b"p").to_string());
@@ -472,7 +469,7 @@ fn the_canonical_graph_is_the_identity_and_everything_else_follows_from_it() {
     // Spelled in another way it is the same.
     let pretty = serde_json::to_vec_pretty(&serde_json::from_str::<Value>(text).unwrap()).unwrap();
     assert_eq!(ArchitectureGraph::read(&pretty).unwrap().digest(), gpt.hash());
-    let files = measured(Mode::GpuProxyEval).files;
+    let files = measured(RunMode::GpuProxyEval).files;
     let metadata = ArchitectureMetadata::read(&files[METADATA_FILE]).unwrap();
     assert_eq!(metadata.identity.architecture_graph_hash, llama.hash());
     let forged = String::from_utf8(files[METADATA_FILE].clone()).unwrap();
@@ -544,7 +541,7 @@ fn the_published_schema_is_what_the_types_give() {
 #[test]
 fn written_manifests_keep_the_schema_and_broken_ones_do_not() {
     let validator = jsonschema::validator_for(&schema()).unwrap();
-    for manifest in [plain(), ours(), serde_json::to_value(measured(Mode::LocalCpuSmoke).manifest).unwrap()] {
+    for manifest in [plain(), ours(), serde_json::to_value(measured(RunMode::LocalCpuSmoke).manifest).unwrap()] {
         let errors: Vec<String> = validator.iter_errors(&manifest).map(|error| error.to_string()).collect();
         assert_eq!(errors, Vec::<String>::new());
     }
@@ -631,7 +628,7 @@ proptest! {
         let (runs, base) = ([run], fixture::grid("gpt", &[(1.0, 4.1)]));
         let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "gpt")];
         let subject = candidate(&runs, SubmissionKind::ArchitectureOnly, "llama");
-        let written = files(&subject, &baselines, &declared("gpt"), Mode::GpuProxyEval);
+        let written = files(&subject, &baselines, &declared("gpt"));
         prop_assert_eq!(&RunManifest::read(&written.files[FILE]).unwrap(), &written.manifest);
     }
 }

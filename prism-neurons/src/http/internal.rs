@@ -5,7 +5,8 @@
 //! | `GET /internal/v1/held` | [`HeldList`](crate::wire::HeldList) |
 //! | `GET /internal/v1/held/{id}` | [`HeldDetail`](crate::wire::HeldDetail) |
 //! | `POST /internal/v1/held/{id}/resolve` | [`HoldView`](crate::wire::HoldView); 409 when it was answered otherwise |
-use super::{no_method, no_route};
+//! | `GET /internal/v1/{submissions/{id},leaderboard,architectures,training-variants}` | as under `/v1`, for all that is settled: others see it once the weights that follow from it are revealed |
+use super::{boards::operator_boards, no_method, no_route};
 use crate::{
     held::{self, HeldError},
     intake::refusal,
@@ -96,6 +97,7 @@ pub fn internal_router(api: InternalApi, token: Token) -> Router {
         .route("/internal/v1/held", get(list))
         .route("/internal/v1/held/{id}", get(show))
         .route("/internal/v1/held/{id}/resolve", post(resolve))
+        .merge(operator_boards(api.store.clone()))
         .fallback(no_route)
         .method_not_allowed_fallback(no_method)
         .layer(from_fn_with_state(token, admit))

@@ -4,13 +4,23 @@
 //! |---|---|
 //! | `POST /v1/submissions` | 202 [`Accepted`] |
 //! | `GET /v1/submissions/{id}` | [`SubmissionView`](crate::wire::SubmissionView) |
-//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its cohort is settled |
+//! | `GET /v1/submissions/{id}/curve` | [`Curve`](crate::wire::Curve), once its weights are revealed |
+//! | `GET /v1/submissions/{id}/manifest` | [`RunManifest`](prism_eval::run_manifest::RunManifest), likewise |
 //! | `GET /v1/leaderboard?cohort=&limit=` | [`Leaderboard`](crate::wire::Leaderboard) |
 //! | `GET /v1/architectures?limit=` | [`Architectures`](crate::wire::Architectures) |
+//! | `GET /v1/architectures/{id}` | [`ArchitectureFiles`](crate::wire::ArchitectureFiles), by id or published name, likewise |
 //! | `GET /v1/training-variants?architecture=&limit=` | [`TrainingVariants`](crate::wire::TrainingVariants) |
 //! | `GET /v1/epochs?limit=` | [`Epochs`](crate::wire::Epochs) |
 //! | `GET /healthz` | 200 while the process answers |
 //! | `GET /readyz` | 200 while store and chain can be read, with the alarms that stand |
+//!
+//! An operator is answered on an address of its own, off unless it is configured, and only with its token:
+//!
+//! | route of [`internal_router`] | answer |
+//! |---|---|
+//! | `GET /internal/v1/held` | [`HeldList`](crate::wire::HeldList) |
+//! | `GET /internal/v1/held/{id}` | [`HeldDetail`](crate::wire::HeldDetail) |
+//! | `POST /internal/v1/held/{id}/resolve` | [`HoldView`](crate::wire::HoldView); 409 when it was answered otherwise |
 #[cfg(test)]
 mod board_tests;
 mod boards;
@@ -61,8 +71,10 @@ pub fn router(api: Api) -> Router {
         .route("/v1/submissions", post(submit).layer(DefaultBodyLimit::disable()))
         .route("/v1/submissions/{id}", get(boards::submission))
         .route("/v1/submissions/{id}/curve", get(boards::curve))
+        .route("/v1/submissions/{id}/manifest", get(boards::manifest))
         .route("/v1/leaderboard", get(boards::leaderboard))
         .route("/v1/architectures", get(boards::architectures))
+        .route("/v1/architectures/{id}", get(boards::architecture))
         .route("/v1/training-variants", get(boards::training_variants))
         .route("/v1/epochs", get(boards::epochs))
         .route("/healthz", get(health))

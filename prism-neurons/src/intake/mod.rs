@@ -102,6 +102,11 @@ struct Inner {
 }
 
 impl Intake {
+    /// Where bundles are kept, and what is published by digest.
+    pub(crate) fn artifacts(&self) -> &dyn Artifacts {
+        &*self.0.parts.artifacts
+    }
+
     /// An intake of these parts.
     #[must_use]
     pub fn new(parts: IntakeParts) -> Self {

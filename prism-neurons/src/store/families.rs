@@ -4,7 +4,7 @@ use super::{
     column::{Columns, execute, first, int, json, millis, rows},
     submissions::Material,
 };
-use prism_core::{FamilyId, Hotkey, SubmissionId};
+use prism_core::{FamilyId, Hotkey, SubmissionId, standings::Class};
 use rusqlite::params;
 use std::time::SystemTime;
 
@@ -23,12 +23,14 @@ pub struct FamilyRecord {
     pub material: Material,
     /// Who holds its slot: the first with an advantage above the margin.
     pub owner: Option<Hotkey>,
+    /// What its operators make it; none for Python and for what has shown nothing yet.
+    pub class: Option<Class>,
     /// When it was founded.
     pub created_at: SystemTime,
 }
 
 impl FamilyRecord {
-    const COLUMNS: &str = "id, name, submission, hotkey, material, owner, created_at";
+    const COLUMNS: &str = "id, name, submission, hotkey, material, owner, class, created_at";
 
     fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
         Ok(Self {
@@ -38,6 +40,7 @@ impl FamilyRecord {
             hotkey: row.parsed("hotkey")?,
             material: row.json("material")?,
             owner: row.parsed_option("owner")?,
+            class: row.variant_option("class")?,
             created_at: row.time("created_at")?,
         })
     }

@@ -3,12 +3,14 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
     include_str!("schema/0005.sql"),
+    include_str!("schema/0006.sql"),
+    include_str!("schema/0007.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
@@ -80,7 +82,7 @@ mod tests {
     #[test]
     fn rows_of_numbers_become_rows_of_sections_and_what_was_refused_stays_refused() {
         let mut db = Connection::open_in_memory().unwrap();
-        for sql in &MIGRATIONS[..MIGRATIONS.len() - 1] {
+        for sql in &MIGRATIONS[..4] {
             db.execute_batch(sql).unwrap();
         }
         let old = [
@@ -95,7 +97,7 @@ mod tests {
             let row = "INSERT INTO policy (numbers, note, created_at) VALUES (?1, 'why', ?2)";
             db.execute(row, params![numbers, at]).unwrap();
         }
-        db.execute_batch(MIGRATIONS[MIGRATIONS.len() - 1]).unwrap();
+        db.execute_batch(MIGRATIONS[4]).unwrap();
         let mut rows = db.prepare("SELECT version, section, value, note, created_at FROM policy ORDER BY 1").unwrap();
         let rows = rows.query_map([], |row| {
             assert_eq!(row.get::<_, String>(3)?, "why");

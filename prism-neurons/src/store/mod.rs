@@ -15,6 +15,7 @@
 //! | [`runs`] | `runs`, `entrant_runs` |
 //! | [`claims`] | who carries out which of the `runs`, and with `leases` `device_leases` |
 //! | [`scores`] | `score_cards`, `showings` |
+//! | [`manifests`] | `manifests` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
 //! | [`alarms`] | `alarms` |
@@ -38,6 +39,7 @@ mod hold_tests;
 pub mod holds;
 pub mod intake;
 pub mod leases;
+pub mod manifests;
 mod migrate;
 pub mod nonces;
 pub mod payments;

@@ -58,8 +58,9 @@ impl Store {
                 Allocation::Burn { .. } => "burn",
                 Allocation::KeepPrevious { .. } => "keep_previous",
             };
-            let sql = "INSERT INTO allocations (epoch, block, policy, kind, allocation, created_at)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO allocations (epoch, block, policy, kind, allocation, created_at, cohort)
+                       SELECT ?1, ?2, ?3, ?4, ?5, ?6, max(number) FROM cohorts WHERE status = 'settled'
+                       ON CONFLICT DO NOTHING";
             let epoch = int(record.epoch.0);
             let allocation = json("allocation", &record.allocation)?;
             execute(db, sql, params![epoch, int(record.block.0), record.policy, kind, allocation, millis(now)])?;

@@ -9,11 +9,11 @@ use prism_core::{
     Block, FamilyId, Hotkey, ScoreCard, Standings, SubmissionId,
     evidence::Estimate,
     score::Track,
-    standings::{STANDINGS_SCHEMA, Showing},
+    standings::{FamilyFacts, FamilySlots, Showing, Slot},
     submission::SubmissionStatus,
 };
 use rusqlite::{Connection, Transaction, params};
-use std::time::SystemTime;
+use std::{collections::BTreeMap, time::SystemTime};
 
 /// All that follows from a measured cohort.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Settlement {
     pub outcomes: Vec<(SubmissionId, SubmissionStatus, Option<Reason>)>,
     /// The standings after it.
     pub standings: Standings,
-    /// Families whose slot is taken now.
-    pub owners: Vec<(FamilyId, Hotkey)>,
+    /// Who holds what of each family, by the standings.
+    pub slots: BTreeMap<FamilyId, FamilySlots>,
 }
 
 impl Store {
@@ -49,9 +49,18 @@ impl Store {
             }
             execute(db, "DELETE FROM showings", [])?;
             settlement.standings.showings.iter().try_for_each(|showing| insert_showing(db, showing))?;
-            for (family, owner) in &settlement.owners {
-                let sql = "UPDATE families SET owner = ?2 WHERE id = ?1 AND owner IS NULL";
-                execute(db, sql, params![family.to_string(), owner.ss58()])?;
+            for (family, facts) in &settlement.standings.families {
+                let class = facts.class.map(|class| word("class", &class)).transpose()?;
+                execute(db, "UPDATE families SET class = ?2 WHERE id = ?1", params![family.to_string(), class])?;
+            }
+            for (family, slots) in &settlement.slots {
+                if let Some(slot) = &slots.architecture {
+                    let sql = "UPDATE families SET owner = ?2 WHERE id = ?1 AND owner IS NULL";
+                    execute(db, sql, params![family.to_string(), slot.owner.ss58()])?;
+                }
+                for slot in [&slots.architecture, &slots.training].into_iter().flatten() {
+                    insert_slot(db, number, slot)?;
+                }
             }
             Ok(())
         })
@@ -85,7 +94,23 @@ impl Store {
         .await
     }
 
-    /// All showings on record.
+    /// Submissions that count as tries of a hotkey or of a family: measured or being measured, in a cohort that was open
+    /// at this block or later; failed ones count.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn tries(&self, hotkey: Hotkey, family: FamilyId, since: Block) -> Result<u32, StoreError> {
+        self.read(move |db| {
+            let sql = "SELECT count(*) AS tries FROM submissions s JOIN cohorts c ON c.number = s.cohort
+                       WHERE s.status IN ('running', 'completed', 'failed') AND (s.hotkey = ?1 OR s.family = ?2)
+                         AND (c.closed_block IS NULL OR c.closed_block >= ?3)";
+            let values = params![hotkey.ss58(), family.to_string(), int(since.0)];
+            Ok(first(db, sql, values, |row| row.number("tries"))?.unwrap_or_default())
+        })
+        .await
+    }
+
+    /// All showings on record, and what is known of families.
     ///
     /// # Errors
     /// Those of the database.
@@ -93,7 +118,11 @@ impl Store {
         self.read(|db| {
             let showings =
                 rows(db, "SELECT * FROM showings ORDER BY block, extrinsic, submission, track", [], showing)?;
-            Ok(Standings { schema: STANDINGS_SCHEMA, showings })
+            let facts = rows(db, "SELECT id, name IS NOT NULL AS published, class FROM families", [], |row| {
+                let facts = FamilyFacts { published: row.flag("published")?, class: row.variant_option("class")? };
+                Ok((row.parsed("id")?, facts))
+            })?;
+            Ok(Standings { families: facts.into_iter().collect(), ..Standings::of(showings) })
         })
         .await
     }
@@ -122,8 +151,8 @@ fn insert_card(db: &Transaction<'_>, cohort: u64, card: &ScoreCard) -> Result<()
 
 fn insert_showing(db: &Connection, showing: &Showing) -> Result<(), StoreError> {
     let sql = "INSERT INTO showings (submission, track, hotkey, family, block, extrinsic, local, advantage,
-                                     standard_error, since)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
+                                     standard_error, since, trials, confirmations)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
     let values = params![
         showing.submission.to_string(),
         word("track", &showing.track)?,
@@ -135,6 +164,31 @@ fn insert_showing(db: &Connection, showing: &Showing) -> Result<(), StoreError> 
         showing.advantage.mean.get(),
         showing.advantage.standard_error.get(),
         int(showing.since.0),
+        showing.trials,
+        showing.confirmations,
+    ];
+    execute(db, sql, values)?;
+    Ok(())
+}
+
+/// Who took the slot first keeps it, whatever later measurements say of him.
+fn insert_slot(db: &Connection, cohort: u64, Slot { owner, best }: &Slot) -> Result<(), StoreError> {
+    let sql = "INSERT INTO slots (cohort, family, track, owner, submission, hotkey, advantage, standard_error,
+                                  confirmations, trials)
+               VALUES (?1, ?2, ?3,
+                       coalesce((SELECT owner FROM slots WHERE family = ?2 AND track = ?3 ORDER BY cohort LIMIT 1), ?4),
+                       ?5, ?6, ?7, ?8, ?9, ?10)";
+    let values = params![
+        int(cohort),
+        best.family.to_string(),
+        word("track", &best.track)?,
+        owner.ss58(),
+        best.submission.to_string(),
+        best.hotkey.ss58(),
+        best.advantage.mean.get(),
+        best.advantage.standard_error.get(),
+        best.confirmations,
+        best.trials,
     ];
     execute(db, sql, values)?;
     Ok(())
@@ -149,5 +203,7 @@ fn showing(row: Columns<'_>) -> Result<Showing, StoreError> {
         precedence: row.precedence()?,
         advantage: Estimate { mean: row.finite("advantage")?, standard_error: row.finite("standard_error")? },
         since: Block(row.number("since")?),
+        trials: row.number("trials")?,
+        confirmations: row.number("confirmations")?,
     })
 }

@@ -19,6 +19,7 @@ use prism_core::{
     reward::Allocation,
     score::{Track, TrackScore},
     source::{Batch, Cursor},
+    standings::{Class, FamilyFacts},
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::policy::{ExecutionTargets, GpuPolicy};
@@ -227,12 +228,14 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     assert_eq!(store.step().evidence(1).await.unwrap()[&first.id], [evidence(&tasks[0])]);
 
     let mut standings = Standings::new();
-    standings.record(&card(first.id, 0.8), ALICE, first.precedence, Block(13));
+    standings.record(&card(first.id, 0.8), ALICE, first.precedence, Block(13), 2);
+    let facts = FamilyFacts { published: false, class: Some(Class::Attention) };
+    standings.families.insert(family(), facts);
     let settlement = Settlement {
         cards: vec![card(first.id, 0.8)],
         outcomes: vec![(first.id, SubmissionStatus::Completed, None)],
         standings: standings.clone(),
-        owners: vec![(family(), ALICE)],
+        slots: standings.slots(Finite::ZERO, Finite::ZERO),
     };
     store.step().settle_cohort(1, settlement.clone(), now()).await.unwrap();
     let twice = store.step().settle_cohort(1, settlement, now()).await.unwrap_err();
@@ -240,6 +243,12 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     assert_eq!(store.step().standings().await.unwrap(), standings);
     assert_eq!(store.step().cards(1).await.unwrap(), [card(first.id, 0.8)]);
     assert_eq!(store.step().family(&family().to_string()).await.unwrap().unwrap().owner, Some(ALICE));
+    let tries = async |store: &mut Reopened, hotkey, since| {
+        store.step().tries(hotkey, FamilyId([77; 32]), Block(since)).await.unwrap()
+    };
+    assert_eq!((tries(&mut store, ALICE, 0).await, tries(&mut store, BOB, 0).await), (1, 0));
+    assert_eq!(store.step().tries(BOB, family(), Block(0)).await.unwrap(), 1, "of the family");
+    assert_eq!(tries(&mut store, ALICE, 1_000_000).await, 0, "out of the window");
     let done = store.step().submission(first.id).await.unwrap().unwrap();
     assert_eq!((done.status, done.cohort), (SubmissionStatus::Completed, 1));
     let refused = store.step().submission(second.id).await.unwrap().unwrap();
@@ -439,7 +448,7 @@ async fn cards_are_ordered_by_score_on_a_grid_then_by_arrival() {
     let totals = [0.5, 0.5 + 1e-12, 0.9];
     let mut cards: Vec<ScoreCard> = all.iter().zip(totals).map(|(one, total)| card(one.id, total)).collect();
     cards.push(ScoreCard::without_total(all[3].id, family(), "test/1", "no run completed"));
-    let settlement = Settlement { cards, outcomes: vec![], standings: Standings::new(), owners: vec![] };
+    let settlement = Settlement { cards, outcomes: vec![], standings: Standings::new(), slots: BTreeMap::new() };
     store.settle_cohort(1, settlement, now()).await.unwrap();
     let order: Vec<SubmissionId> = store.cards(1).await.unwrap().iter().map(|card| card.submission).collect();
     assert_eq!(order, [all[2].id, all[0].id, all[1].id, all[3].id]);

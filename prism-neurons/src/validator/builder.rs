@@ -5,7 +5,7 @@ use prism_core::{
     Artifacts, ChainView, Clock, Error, Fault, Kind, MechanismId, Netuid, Observer, Reviewer, RewardPolicy, Scorer,
     SubmissionSource, Trainer, WeightSetter, observer::Unobserved, plan::DataRef,
 };
-use prism_eval::{policy::PrismPolicy, reward::FrontierPools, score::PrismScorer};
+use prism_eval::{policy::PrismPolicy, reward::FrontierPools, run_manifest::DatasetRecord, score::PrismScorer};
 use std::{fmt, sync::Arc};
 
 /// Puts a validator together, part by part. Scorer, reward policy, clock, observer, policy, baselines and cohort rule have
@@ -28,6 +28,7 @@ pub struct ValidatorBuilder {
     observer: Arc<dyn Observer>,
     policy: PrismPolicy,
     data: Option<DataRef>,
+    dataset: Option<DatasetRecord>,
     baselines: Option<Vec<Baseline>>,
     cohorts: CohortRule,
     workers: usize,
@@ -70,6 +71,7 @@ impl ValidatorBuilder {
             observer: Arc::new(Unobserved),
             policy: PrismPolicy::default(),
             data: None,
+            dataset: None,
             baselines: None,
             cohorts: CohortRule::default(),
             workers: 1,
@@ -167,6 +169,12 @@ impl ValidatorBuilder {
         self
     }
 
+    /// What run manifests say of the text; by default the fingerprints of [`data`](Self::data) and nothing else.
+    pub fn dataset(mut self, dataset: DatasetRecord) -> Self {
+        self.dataset = Some(dataset);
+        self
+    }
+
     /// Other published baselines than the shipped `gpt`, and `gpt-python` where a trainer takes Python.
     pub fn baselines(mut self, baselines: Vec<Baseline>) -> Self {
         self.baselines = Some(baselines);
@@ -259,6 +267,7 @@ impl ValidatorBuilder {
                     clock: self.clock,
                     observer: self.observer,
                     policy: self.policy,
+                    dataset: self.dataset.unwrap_or_else(|| DatasetRecord::of_task(&data)),
                     data,
                     baselines,
                     cohorts: self.cohorts,

@@ -10,11 +10,13 @@ use crate::store::{
 };
 use prism_core::{
     Block, Finite, Hotkey, Kind, Result, Seed, SubmissionId,
-    evidence::Estimate,
+    standings::awaits_confirmation,
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
-use prism_eval::policy::{PlanPolicy, RewardNumbers};
-use std::collections::BTreeSet;
+use prism_eval::{
+    policy::{PlanPolicy, RewardNumbers},
+    reward::title_holders,
+};
 
 /// When a cohort closes and what seeds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,13 +150,8 @@ impl Validator {
     async fn unconfirmed(&self, margin: Finite, z: Finite) -> Result<Vec<SubmissionId>> {
         let cohorts = self.0.store.cohorts(64).await?;
         let Some(last) = cohorts.into_iter().find(|cohort| cohort.settled_at.is_some()) else { return Ok(Vec::new()) };
-        let ahead = |advantage: &Estimate| {
-            let mean = advantage.mean.get();
-            mean > margin.get() && mean >= z.get() * advantage.standard_error.get()
-        };
         let cards = self.0.store.cards(last.number).await?;
-        let unconfirmed = cards.into_iter().filter(|card| !card.eligible && card.total.is_some());
-        let ahead = unconfirmed.filter(|card| card.tracks.values().any(|track| ahead(&track.advantage)));
+        let ahead = cards.into_iter().filter(|card| awaits_confirmation(card, margin, z));
         Ok(ahead.map(|card| card.submission).collect())
     }
 
@@ -172,10 +169,9 @@ impl Validator {
                 material: family.material,
             });
         }
-        let (margin, z) = frontier_numbers(policy)?;
-        let frontier = self.0.store.standings().await?.frontier(margin, z);
-        let mut again: BTreeSet<_> = frontier.iter().map(|increment| increment.showing.submission).collect();
-        again.extend(self.unconfirmed(margin, z).await?);
+        let reward = RewardNumbers::from_numbers(&policy.numbers)?;
+        let mut again = title_holders(&self.0.store.standings().await?, &reward);
+        again.extend(self.unconfirmed(reward.margin, reward.z).await?);
         for submission in again {
             if let Some(entrant) = self.0.store.last_entry(submission).await? {
                 others.push(Entrant { role: EntrantRole::Incumbent, ..entrant });

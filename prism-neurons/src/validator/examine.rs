@@ -44,6 +44,9 @@ const LANGUAGE: &str = "family.language";
 const TOO_MUCH: &str = "policy.artifact_limits";
 /// The rule of a reviewer that failed: an error is not a pass.
 pub(super) const REVIEW_FAILED: &str = "review.failed";
+/// What its miner reads of a hold for what it resembles. Whose work, and how much, is in the report, for the operator:
+/// whoever reads it could feel his way out of the band, and learn what others sent to an open cohort.
+const RESEMBLES: &str = "resembles earlier work of another hotkey so much that an operator looks at it first";
 /// Under which name the findings of [`prism_eval::review`] are kept.
 const STATIC: &str = "static";
 
@@ -117,13 +120,17 @@ impl Validator {
         if let Err(error) = policy.artifacts.admit(bytes.len() as u64, &examination.bundle) {
             return Ok((rejected(Some(kind), TOO_MUCH, error.to_string()), Vec::new()));
         }
+        let rulings = self.0.store.rulings(id).await?;
         let (verdict, findings) = match self.review(id, &examination, &policy.review, cancel).await {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
+            Err(error) if rulings.reviewed => {
+                tracing::warn!(submission = %id, error = error.chain(), "reviewer failed; an operator looked instead");
+                (Verdict::Pass, Vec::new())
+            }
             // An error is not a pass.
             Err(error) => return Ok((held(kind, REVIEW_FAILED, error.chain()), Vec::new())),
         };
-        let rulings = self.0.store.rulings(id).await?;
         let outcome = match verdict {
             Verdict::Reject(finding) => rejected(Some(kind), &finding.rule, place(&finding)),
             Verdict::Hold(finding) if !rulings.reviewed => held(kind, &finding.rule, place(&finding)),
@@ -239,7 +246,7 @@ fn judged(outcome: Outcome, provenance: Option<Provenance>, rulings: &Rulings) -
         && report.action == Action::Hold
         && !rulings.compared
     {
-        let reason = Reason::new(BORDERLINE, report.reason.clone());
+        let reason = Reason::new(BORDERLINE, RESEMBLES);
         return Outcome::Held(Holding { kind: examined.kind, reason, expiry: None, provenance });
     }
     if let Some(family) = rulings.family.filter(|_| examined.kind.brings_architecture()) {

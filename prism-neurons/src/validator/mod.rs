@@ -11,6 +11,7 @@
 //! | the plan of runs | `evaluate` |
 //! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
+//! | settled cohorts to run manifests | `manifests` |
 //! | standings to weights on the chain | `pay` |
 //!
 //! [`Validator::listen`] is the door that submissions come in by.
@@ -25,6 +26,7 @@ mod hold_tests;
 mod holds;
 mod listen;
 mod lots;
+mod manifests;
 mod material;
 mod pay;
 #[cfg(test)]
@@ -51,7 +53,7 @@ use prism_core::{
     Artifacts, Cancel, ChainView, Clock, Error, Fault, Kind, MechanismId, Netuid, Observer, Result, Retry, Reviewer,
     RewardPolicy, Scorer, SubmissionSource, Trainer, WeightSetter, plan::DataRef,
 };
-use prism_eval::policy::PrismPolicy;
+use prism_eval::{policy::PrismPolicy, run_manifest::DatasetRecord};
 use std::{sync::Arc, time::Duration};
 
 /// The pause between two looks at the sources and the chain when there was nothing to do.
@@ -81,6 +83,7 @@ struct Parts {
     observer: Arc<dyn Observer>,
     policy: PrismPolicy,
     data: DataRef,
+    dataset: DatasetRecord,
     baselines: Vec<Baseline>,
     cohorts: CohortRule,
     workers: usize,
@@ -159,6 +162,7 @@ impl Validator {
         self.store().recover_runs(self.0.clock.now()).await?;
         self.publish_baselines().await?;
         self.ensure_open_cohort().await?;
+        self.write_manifests().await;
         if self.takes_python() {
             let released = self.0.store.release(examine::NO_SANDBOX, self.0.clock.now()).await?;
             if released > 0 {

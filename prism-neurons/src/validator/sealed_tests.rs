@@ -2,9 +2,11 @@
 use super::tests::{ALICE, BOB, World, packed, resolved};
 use super::*;
 use crate::{
-    http::{Api, router},
+    http::{Api, InternalApi, Token, internal_router, router},
     intake::{Intake, IntakeLimits, IntakeParts},
+    wire::{Architectures, Leaderboard},
 };
+use async_trait::async_trait;
 use axum::{Router, body::Body, http::Request};
 use prism_core::{
     evidence::RunOutcome,
@@ -23,6 +25,84 @@ use std::{
     },
 };
 use tower::ServiceExt as _;
+
+/// A chain that takes no weights today.
+#[derive(Debug)]
+struct NoWeights;
+
+#[async_trait]
+impl WeightSetter for NoWeights {
+    fn name(&self) -> &str {
+        "none"
+    }
+    async fn prepare(&self, _: prism_core::WeightIntent) -> Result<prism_core::Receipt> {
+        Err(Error::new(Kind::Refused, Fault::Validator, "no permit"))
+    }
+    async fn advance(&self, receipt: &prism_core::Receipt) -> Result<prism_core::Receipt> {
+        Ok(receipt.clone())
+    }
+}
+
+const TOKEN: &str = "a-token-of-the-operator";
+
+#[tokio::test]
+async fn what_a_cohort_showed_is_the_operators_until_its_weights_are_revealed() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).weight_setter(NoWeights).build().unwrap();
+    validator.start().await.unwrap();
+    world.submit_all(&store).await;
+    assert_eq!(validator.run_cohort(&Cancel::new()).await.unwrap_err().kind(), Kind::Refused);
+
+    let clock: Arc<dyn Clock> = Arc::clone(&validator.0.clock);
+    let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
+    let intake = Intake::new(IntakeParts {
+        netuid: validator.0.netuid,
+        chain: Arc::clone(&chain),
+        store: store.clone(),
+        artifacts: world.artifacts(),
+        precheck: Arc::new(validator.clone()),
+        clock: Arc::clone(&clock),
+        validator: None,
+        limits: IntakeLimits::default(),
+    });
+    let public = router(Api { intake, store: store.clone(), chain, clock: Arc::clone(&clock) });
+    let internal = internal_router(InternalApi { store: store.clone(), clock }, Token::new(TOKEN).unwrap());
+    let leaderboard = async |text: String| serde_json::from_str::<Leaderboard>(&text).unwrap();
+    let owners = async |text: String| {
+        let all = serde_json::from_str::<Architectures>(&text).unwrap().architectures;
+        let held = |one: &crate::wire::ArchitectureView| one.owner.is_some() || one.training_owner.is_some();
+        all.iter().filter(|one| held(one)).count()
+    };
+
+    let settled = store.cards(1).await.unwrap();
+    assert!(settled.iter().any(|card| card.total.is_some()), "{settled:?}");
+    assert_eq!(leaderboard(body(&public, "/v1/leaderboard").await).await.entries, []);
+    assert_eq!(leaderboard(operator(&internal, "/internal/v1/leaderboard").await).await.entries.len(), settled.len());
+    assert_eq!(owners(body(&public, "/v1/architectures").await).await, 0);
+    assert_eq!(owners(operator(&internal, "/internal/v1/architectures").await).await, 2);
+    assert!(body(&public, "/v1/training-variants").await.contains("[]"));
+    assert!(!operator(&internal, "/internal/v1/training-variants").await.contains("[]"));
+    let winner = settled[0].submission;
+    assert!(body(&public, &format!("/v1/submissions/{winner}/curve")).await.contains("curve.sealed"));
+    assert!(body(&public, &format!("/v1/submissions/{winner}")).await.contains("\"final_score\":null"));
+    let score = operator(&internal, &format!("/internal/v1/submissions/{winner}")).await;
+    assert!(!score.contains("\"final_score\":null"), "{score}");
+    assert!(body(&internal, "/internal/v1/leaderboard").await.contains("internal.token"), "nobody without the token");
+
+    world.builder(&store, world.trainer()).build().unwrap().run_cohort(&Cancel::new()).await.unwrap();
+    let board = leaderboard(body(&public, "/v1/leaderboard").await).await;
+    assert_eq!(board, leaderboard(operator(&internal, "/internal/v1/leaderboard").await).await);
+    assert_eq!(owners(body(&public, "/v1/architectures").await).await, 2);
+    assert!(body(&public, &format!("/v1/submissions/{winner}/curve")).await.contains("bits_per_byte"));
+}
+
+async fn operator(router: &Router, path: &str) -> String {
+    let request = Request::get(path).header("authorization", format!("Bearer {TOKEN}")).body(Body::empty()).unwrap();
+    let response = router.clone().oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
 
 /// As in an exception's text, or at the end of standard error.
 const ROW: &str = "the-row-that-a-guest-saw";

@@ -1,17 +1,21 @@
 //! From evidence to score cards and standings: a measured cohort is settled in one transaction.
-use super::{Validator, cohort::frontier_numbers};
+use super::{Validator, material::GRAPH};
 use crate::store::{
     cohorts::{CohortStatus, Entrant, EntrantRole},
     scores::Settlement,
     submissions::Reason,
 };
 use prism_core::{
-    Epoch, Error, Evidence, Fault, Kind, Result, Retry, ScoreCard, SubmissionId,
+    Block, Epoch, Error, Evidence, Fault, Kind, Result, Retry, ScoreCard, Standings, SubmissionId,
+    artifacts::ArtifactsExt,
     evidence::RunOutcome,
     observer::Event,
-    score::Track,
     scorer::{Candidate, Round},
     submission::SubmissionStatus,
+};
+use prism_eval::{
+    graph::{Limits, MAX_CANONICAL_BYTES, ResolvedGraph, class},
+    policy::RewardNumbers,
 };
 use std::{collections::BTreeMap, time::Duration};
 
@@ -41,27 +45,43 @@ impl Validator {
 
         let block = parts.chain.head().await?.finalized;
         let mut standings = parts.store.standings().await?;
+        let reward = RewardNumbers::from_numbers(&policy.numbers)?;
+        // Whole blocks; what is more than a number holds is no window.
+        let window = block.0.saturating_sub(reward.trials_window.get() as u64);
         let mut outcomes = Vec::new();
         let with_cards = entrants.iter().filter(|e| e.role != EntrantRole::Baseline).zip(&cards);
         for (entrant, card) in with_cards {
-            standings.record(card, entrant.precedence.hotkey, entrant.precedence, block);
+            if card.eligible {
+                let hotkey = entrant.precedence.hotkey;
+                let trials = parts.store.tries(hotkey, entrant.family, Block(window)).await?;
+                standings.record(card, hotkey, entrant.precedence, block, trials);
+                self.classify(&mut standings, entrant).await?;
+            }
             if entrant.role == EntrantRole::Candidate {
                 let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
                 let (status, reason) = self.outcome(cohort.number, card, runs).await?;
                 outcomes.push((entrant.submission, status, reason));
             }
         }
-        let (margin, z) = frontier_numbers(&policy)?;
-        let frontier = standings.frontier(margin, z);
-        let architecture = frontier.iter().filter(|increment| increment.showing.track == Track::Architecture);
-        let owners = architecture.map(|increment| (increment.showing.family, increment.showing.hotkey)).collect();
+        let slots = standings.slots(reward.margin, reward.z);
         for (submission, status, _) in &outcomes {
             parts.observer.on(&Event::Phase { submission: *submission, phase: status.as_str() });
         }
-        let settlement = Settlement { cards, outcomes, standings, owners };
+        let settlement = Settlement { cards, outcomes, standings, slots };
         parts.store.settle_cohort(cohort.number, settlement, parts.clock.now()).await?;
         tracing::info!(cohort = cohort.number, "cohort settled");
+        self.write_manifests().await;
         Ok(true)
+    }
+
+    /// Says of a declared family what its operators make it, once it has shown something.
+    async fn classify(&self, standings: &mut Standings, entrant: &Entrant) -> Result<()> {
+        let facts = standings.families.entry(entrant.family).or_default();
+        let Some(graph) = entrant.material.get(GRAPH).filter(|_| facts.class.is_none()) else { return Ok(()) };
+        let bytes = self.0.artifacts.read(*graph, MAX_CANONICAL_BYTES as u64).await?;
+        // It was resolved within the limits of the plan that it was measured under; today's may be others.
+        facts.class = ResolvedGraph::from_canonical_bytes(&bytes, &Limits::default()).ok().map(|graph| class(&graph));
+        Ok(())
     }
 
     /// What becomes of a submission: measured, failed by its own doing, or failed for lack of a machine.

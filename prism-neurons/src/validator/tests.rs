@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
-    pub(super) fn trainer(&self) -> ScriptedTrainer {
+    fn trainer(&self) -> ScriptedTrainer {
         let trained = Arc::clone(&self.trained);
         let llama = resolved("llama");
         ScriptedTrainer::new(move |task| {
@@ -173,7 +173,7 @@ impl World {
         store.accept(arrival).await.unwrap().unwrap().submission.id
     }
 
-    async fn submit_all(&self, store: &Store) {
+    pub(super) async fn submit_all(&self, store: &Store) {
         let full = packed("kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n", "llama");
         self.submit(store, ALICE, &full, SubmissionKind::ArchitectureOnly).await;
         let recipe = "kind: training_for_arch\narchitecture_id: gpt\ntraining: { entrypoint: recipe.yaml }\n";

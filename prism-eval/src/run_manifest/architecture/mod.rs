@@ -18,6 +18,7 @@ pub use metadata::{ArchitectureMetadata, GraphReference, HashReference, Identity
 use super::error::ManifestError;
 use crate::{graph::ResolvedGraph, guest::GuestPart, review::PythonError};
 use prism_core::{Digest, FamilyId, Hotkey};
+use std::collections::BTreeMap;
 
 /// File name of the graph.
 pub const GRAPH_FILE: &str = "architecture_graph.json";
@@ -91,12 +92,16 @@ impl Architecture {
         ArchitectureMetadata::of(&self.graph, self.hash(), self.source, known)
     }
 
-    /// The canonical bytes of [`METADATA_FILE`].
+    /// Graph, metadata and flowchart by file name, each as the bytes that its digest is of.
     ///
     /// # Errors
     /// None, unless the metadata contradicts itself.
-    pub fn metadata_bytes(&self, known: &Known<'_>) -> Result<Vec<u8>, ManifestError> {
-        self.metadata(known).to_bytes()
+    pub fn files(&self, known: &Known<'_>) -> Result<BTreeMap<&'static str, Vec<u8>>, ManifestError> {
+        Ok(BTreeMap::from([
+            (GRAPH_FILE, self.bytes.clone()),
+            (METADATA_FILE, self.metadata(known).to_bytes()?),
+            (MERMAID_FILE, self.mermaid.clone().into_bytes()),
+        ]))
     }
 }
 

@@ -4,6 +4,7 @@ use crate::graph::{
     ResolvedGraph,
     resolved::{Op, WeightId},
 };
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The operators of a declared architecture, and its weights by the operator that has them.
@@ -44,17 +45,9 @@ fn block(graph: &ResolvedGraph, at: usize, op: &Op) -> Option<Block> {
 
 /// An operator as the canonical graph calls it.
 fn word(op: &Op) -> String {
-    match op {
-        Op::Embedding { .. } => "embedding",
-        Op::LearnedPositions { .. } => "learned_positions",
-        Op::Linear { .. } => "linear",
-        Op::LayerNorm { .. } => "layer_norm",
-        Op::RmsNorm { .. } => "rms_norm",
-        Op::Attention { .. } => "attention",
-        Op::Add => "add",
-        Op::Multiply => "multiply",
-        Op::Activation { .. } => "activation",
-        Op::Shift { .. } => "shift",
+    match serde_json::to_value(op) {
+        Ok(Value::String(word)) => word,
+        Ok(Value::Object(fields)) => fields.into_iter().next().map(|(word, _)| word).unwrap_or_default(),
+        _ => String::new(),
     }
-    .to_owned()
 }

@@ -1,7 +1,9 @@
 //! `prism eval`: a validator's measurement of one bundle, at home and on public text.
 mod bench;
+mod manifest;
 mod place;
 mod report;
+mod signals;
 
 pub(crate) use bench::Bench;
 pub(crate) use place::Place;
@@ -10,15 +12,18 @@ pub(crate) use report::RunSummary;
 use crate::{check, progress::Progress, validator::dataset};
 use bench::Subject;
 use clap::Args;
+use manifest::Home;
 use prism_core::{Cancel, Error, Fault, Kind, Result, SubmissionId, plan::RunMode, scorer::Round};
 use prism_eval::{
     data::fixture,
     examination::Examination,
     policy::PrismPolicy,
-    score::{PrismScorer, recipe_run, tuned_reference},
+    run_manifest::DatasetRecord,
+    score::{ScorerChoice, recipe_run, tuned_reference},
 };
 use prism_neurons::miner::pack_folder;
 use report::Report;
+use signals::SignalTable;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// Measure a bundle as a validator would, on public text: curve, comparison and score.
@@ -36,6 +41,9 @@ pub(crate) struct Eval {
     /// says it where this does not.
     #[arg(long, value_parser = mode)]
     mode: Option<RunMode>,
+    /// What evidence is worth: `prism` or `prequential`; the validator's configuration says it where this does not.
+    #[arg(long)]
+    scorer: Option<ScorerChoice>,
     /// The word that stands in for the hash of a block: rows, measuring points and starts follow from it.
     #[arg(long, default_value = "prism")]
     seed: String,
@@ -45,6 +53,9 @@ pub(crate) struct Eval {
     /// Runs at the same time; one for each processor core by default.
     #[arg(long)]
     workers: Option<usize>,
+    /// Write the run manifest and the files beside it into this folder.
+    #[arg(long)]
+    manifest_dir: Option<PathBuf>,
     #[command(flatten)]
     place: Place,
 }
@@ -62,13 +73,18 @@ impl Eval {
         let start = Instant::now();
         let config = self.place.config()?;
         let mode = if self.smoke { RunMode::LocalCpuSmoke } else { self.mode.unwrap_or(config.evaluation.mode) };
+        let scorer = self.scorer.unwrap_or(config.evaluation.scorer).scorer();
         let mut policy = PrismPolicy::of_mode(mode);
         policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
         let progress = Arc::new(Progress::new(self.json));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let corpus = match config.data.dataset {
+        let (corpus, record) = match config.data.dataset {
             Some(folder) => dataset(folder).await?,
-            None => fixture::stand_in()?,
+            None => {
+                let corpus = fixture::stand_in()?;
+                let record = DatasetRecord::of(&corpus, None)?;
+                (corpus, record)
+            }
         };
         let workers = self.workers.unwrap_or(cores).max(1);
         let bench = Bench::new(policy, &self.seed, corpus, workers, Arc::clone(&progress)).await?;
@@ -94,8 +110,15 @@ impl Eval {
         let numbers = bench.policy().numbers();
         let candidates = [candidate];
         let round = Round::new(prism_core::Epoch(1), &numbers, &candidates, &rivals);
-        let card = prism_core::Scorer::score(&PrismScorer, &round)?.pop();
+        let card = scorer.score(&round)?.pop();
         let card = card.ok_or_else(|| Error::bug("scorer gave no card"))?;
+
+        if let Some(folder) = &self.manifest_dir {
+            let (examination, bench, submission) = (&examination, &bench, &submission);
+            let home =
+                Home { examination, bench, submission, dataset: &record, card: &card, runs: &own, baselines: &rivals };
+            home.write(folder)?;
+        }
 
         let counting = if submission.kind.brings_architecture() { tuned_reference(&own) } else { recipe_run(&own) };
         let rival = others.iter().filter_map(|runs| tuned_reference(runs)).next();
@@ -107,6 +130,7 @@ impl Eval {
             baselines: others.iter().flatten().map(RunSummary::of).collect(),
             curve: counting.map(report::curve).unwrap_or_default(),
             baseline_curve: rival.map(report::curve).unwrap_or_default(),
+            signals: SignalTable::of(&own, others.first().map(Vec::as_slice), &bench.policy().diagnostics),
             score: card,
             score_eligible: false,
             notes: vec![

@@ -15,10 +15,12 @@ mod doctor;
 mod eval;
 mod held;
 mod key;
+mod manifest;
 mod metagraph;
 mod policy;
 mod progress;
 mod runtime;
+mod simulate;
 mod smoke;
 mod submit;
 mod validator;
@@ -51,6 +53,8 @@ enum Command {
     Eval(eval::Eval),
     /// Train a bundle for a moment, to see that all of it is wired; never a score.
     Smoke(smoke::Smoke),
+    /// Play strategies against a reward policy, and print what each earns.
+    Simulate(simulate::Simulate),
     /// Sign a bundle and send it to a validator.
     Submit(submit::Submit),
     /// Run a validator.
@@ -69,6 +73,8 @@ enum Command {
     Metagraph(metagraph::Metagraph),
     /// Say whether weights could be set now, and what an upgrade of the chain took away.
     Doctor(doctor::Doctor),
+    /// Check a run manifest, or print the schema of all of them.
+    Manifest(manifest::Manifest),
     /// Set up or show the Python that guests run on.
     Runtime(runtime::Runtime),
     /// Make, list, show and use the keys of wallets.
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
             Command::Check(check) => check.run(),
             Command::Eval(eval) => eval.run().await,
             Command::Smoke(smoke) => smoke.run().await,
+            Command::Simulate(simulate) => simulate.run().await,
             Command::Submit(submit) => submit.run().await,
             Command::Validator(validator) => validator.run().await,
             Command::Held(held) => held.run().await,
@@ -108,6 +115,7 @@ fn main() -> ExitCode {
             Command::Commit(commit) => commit.run().await,
             Command::Metagraph(metagraph) => metagraph.run().await,
             Command::Doctor(doctor) => doctor.run().await,
+            Command::Manifest(manifest) => manifest.run(),
             Command::Runtime(runtime) => runtime.run().await,
             Command::Wallet(wallet) => wallet.run(),
             Command::Config(config) => config.run(),

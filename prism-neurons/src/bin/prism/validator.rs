@@ -14,6 +14,7 @@ use prism_core::{Artifacts, Cancel, Error, Fault, Kind, Result, plan::RunMode};
 use prism_eval::{
     data::{self, Corpus},
     policy::PrismPolicy,
+    run_manifest::DatasetRecord,
     trainer::NativeTrainer,
 };
 use prism_neurons::{
@@ -57,7 +58,9 @@ impl Validator {
         let mut config = self.chain.over(flags)?;
         config.key = self.key.over(config.key);
         if self.smoke {
-            return run(&config, policy::own(&config, RunMode::LocalCpuSmoke), data::fixture::stand_in()?).await;
+            let corpus = data::fixture::stand_in()?;
+            let record = DatasetRecord::of(&corpus, None)?;
+            return run(&config, policy::own(&config, RunMode::LocalCpuSmoke), corpus, record).await;
         }
         let mode = self.mode.unwrap_or(config.evaluation.mode);
         let Some(folder) = config.data.dataset.clone() else {
@@ -65,16 +68,19 @@ impl Validator {
                         files), or --smoke to measure the text that ships, which is no benchmark";
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
-        run(&config, policy::own(&config, mode), dataset(folder).await?).await
+        let (corpus, record) = dataset(folder).await?;
+        run(&config, policy::own(&config, mode), corpus, record).await
     }
 }
 
-/// A dataset, read whole and checked on a thread of its own.
-pub(crate) async fn dataset(folder: PathBuf) -> Result<Arc<Corpus>> {
+/// A dataset, read whole and checked on a thread of its own, with what run manifests say of it.
+pub(crate) async fn dataset(folder: PathBuf) -> Result<(Arc<Corpus>, DatasetRecord)> {
     let read = tokio::task::spawn_blocking(move || data::dataset::open(&folder, data::Limits::default())).await;
     let read =
         read.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "reading the dataset ended early").because(e))?;
-    Ok(Arc::new(read?.0))
+    let (corpus, manifest) = read?;
+    let record = DatasetRecord::of(&corpus, Some(&manifest))?;
+    Ok((Arc::new(corpus), record))
 }
 
 /// Where the operator is answered, and with which token; both or neither.
@@ -89,7 +95,8 @@ fn internal(config: &ValidatorConfig) -> Result<Option<(SocketAddr, Token)>> {
     }
 }
 
-async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>) -> Result<()> {
+async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>, record: DatasetRecord) -> Result<()> {
+    let internal = internal(config)?;
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
     let client = chain::connect(config).await?;
@@ -98,7 +105,6 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
     made.map_err(|e| {
         Error::new(Kind::Unavailable, Fault::Validator, format!("folder {} can't be made", folder.display())).because(e)
     })?;
-    let internal = internal(config)?;
     let store = Store::open(folder.join(DATABASE))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
     let mut setter = SetterConfig::default();
@@ -122,9 +128,11 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>)
         .artifacts(artifacts)
         .trainer(NativeTrainer::new(Arc::clone(&corpus)))
         .data(corpus.data_ref())
+        .dataset(record)
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
+        .scorer(config.evaluation.scorer.scorer())
         .workers(config.evaluation.workers as usize)
         .retry(RetryRule {
             attempts: config.evaluation.attempts,

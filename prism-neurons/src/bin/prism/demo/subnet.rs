@@ -9,7 +9,7 @@ use prism_chain::{
     weights::{SetterConfig, SubtensorWeightSetter},
 };
 use prism_core::{Cancel, ChainView as _, Error, Hotkey, MechanismId, Netuid, Receipt, Result, Uid};
-use prism_eval::{data, policy::PrismPolicy, trainer::NativeTrainer};
+use prism_eval::{data, policy::PrismPolicy, run_manifest::DatasetRecord, trainer::NativeTrainer};
 use prism_neurons::{
     clock::SystemClock,
     intake::{IntakeLimits, IntakeSource},
@@ -110,6 +110,7 @@ impl Subnet {
             .artifacts(artifacts)
             .trainer(NativeTrainer::new(Arc::clone(&corpus)))
             .data(corpus.data_ref())
+            .dataset(DatasetRecord::of(&corpus, None)?)
             .weight_setter(setter)
             .policy(policy)
             .cohorts(CohortRule { blocks: 1_000_000, seed: SeedRule::Fixed(settings.seed.clone()) })
