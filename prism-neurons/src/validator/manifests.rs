@@ -1,8 +1,8 @@
 //! From a settled cohort to run manifests: what each entrant was measured as, kept by digest.
 use super::{
     Validator,
-    cohort::policy_digest,
     material::{BUNDLE, GRAPH},
+    policy::policy_digest,
 };
 use crate::store::{
     cohorts::{CohortRecord, Entrant, EntrantRole},
@@ -85,7 +85,7 @@ impl Validator {
             policy: PolicyReference {
                 digest: policy_digest(&self.0.policy, &policy),
                 version: policy.version,
-                plan: self.0.policy.plan.digest(),
+                plan: self.policy_of(&cohort).plan.digest(),
             },
             entrants: store.entrants(number).await?,
             evidence: store.evidence(number).await?,
