@@ -164,10 +164,7 @@ fn a_world_that_begins_with_a_record_pays_nobody_for_what_is_on_it() {
             trials: 1,
         }
     };
-    let mut start = Standings::of(vec![
-        showing(1, 1, Track::Architecture, 0.4),
-        showing(2, 200, Track::Training, 0.3),
-    ]);
+    let mut start = Standings::of(vec![showing(1, 1, Track::Architecture, 0.4), showing(2, 200, Track::Training, 0.3)]);
     start.families.insert(FamilyId([200; 32]), FamilyFacts { published: true, class: None });
     let world = WorldNumbers { cohorts: 30, idea_rate: Finite::ZERO, ..WorldNumbers::default() };
     let strategies = vec![Strategy::Copier, Strategy::Renamer, Strategy::RecipePorter, Strategy::Sandbagger];
