@@ -43,7 +43,7 @@ impl PrismPolicy {
         Self {
             plan: PlanPolicy::of_mode(mode),
             score,
-            reward: RewardNumbers::default(),
+            reward: RewardNumbers { confirmations: Finite::ONE, ..RewardNumbers::default() },
             diagnostics: DiagnosticThresholds::default(),
             duplicate: DuplicateNumbers::default(),
         }
