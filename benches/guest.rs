@@ -13,7 +13,7 @@ use prism_core::{
     Finite, Seed, TrainTask, Trainer,
     artifacts::{ArtifactsExt, MemoryArtifacts},
     observer::{Event, Observer},
-    plan::Subject,
+    plan::{RunMode, Subject},
     sandbox::Sandbox,
     submission::SubmissionKind,
     trainer::Surroundings,
@@ -61,6 +61,7 @@ impl Observer for Times {
 async fn share_of_measuring() {
     let official = PlanPolicy::default();
     let policy = PlanPolicy {
+        mode: RunMode::LocalCpuSmoke,
         steps: 24,
         points: 4,
         window_tokens: 0,

@@ -23,6 +23,7 @@ const VOCABULARY: u32 = 256;
 /// Side of the matrices of the peer.
 const SIDE: usize = 512;
 const MATMUL_TIME: Duration = Duration::from_secs(2);
+const LOOKS: u32 = 10;
 const TRAINING_TIME: Duration = Duration::from_secs(10);
 
 fn main() {
@@ -33,9 +34,10 @@ fn main() {
         println!("matmul {SIDE}x{SIDE}x{SIDE}, {threads} threads: {:.1} GFLOP/s", peak / 1e9);
         for (name, width_factor, depth_factor) in [("d128 L4 h4", 2, 2), ("d256 L6 h4", 4, 3)] {
             let context = Context { width_factor, depth_factor, ..Context::new(VOCABULARY, SEQUENCE) };
-            let (tokens, flops) = runtime.block_on(training(&context, threads));
+            let Speed { tokens, flops, look } = runtime.block_on(training(&context, threads));
             println!(
-                "train {name}, {threads} threads: {tokens:.0} tokens/s, {:.1} GFLOP/s, {:.0} % of matmul",
+                "train {name}, {threads} threads: {tokens:.0} tokens/s, {:.1} GFLOP/s, {:.0} % of matmul; a look inside \
+                 takes as long as {look:.2} steps",
                 flops / 1e9,
                 100.0 * flops / peak
             );
@@ -58,8 +60,17 @@ fn matmul(threads: usize) -> f64 {
     })
 }
 
-/// Tokens and floating-point operations per second of whole training steps.
-async fn training(context: &Context, threads: usize) -> (f64, f64) {
+/// Of whole training steps.
+struct Speed {
+    /// Per second.
+    tokens: f64,
+    /// Per second.
+    flops: f64,
+    /// Steps that take as long as looking inside at one measuring point.
+    look: f64,
+}
+
+async fn training(context: &Context, threads: usize) -> Speed {
     let spec = baselines::spec("gpt").expect("the baseline is known").expect("the baseline is well-formed");
     let graph = spec.resolve(context, &Limits::default()).expect("the baseline resolves");
     let network = Network::new(graph).expect("a resolved graph runs");
@@ -89,8 +100,14 @@ async fn training(context: &Context, threads: usize) -> (f64, f64) {
         player.train(&rows).await.expect("a step is taken");
         steps += 1;
     }
-    let tokens = f64::from(steps) * per_step as f64 / start.elapsed().as_secs_f64();
-    (tokens, tokens * flops as f64)
+    let step = start.elapsed().as_secs_f64() / f64::from(steps);
+    let start = Instant::now();
+    for _ in 0..LOOKS {
+        player.observe(&rows).await.expect("a network can be looked at");
+    }
+    let look = start.elapsed().as_secs_f64() / f64::from(LOOKS) / step;
+    let tokens = per_step as f64 / step;
+    Speed { tokens, flops: tokens * flops as f64, look }
 }
 
 /// How often a call is done per second, over a span at least.

@@ -31,7 +31,7 @@ use prism_core::{
 };
 use prism_eval::{
     reward::{FrontierPools, OwnershipSplit},
-    score::{PrismScorer, prequential},
+    score::{PrequentialScorer, PrismScorer},
 };
 use prism_neurons::store::{FileArtifacts, Store};
 use std::{
@@ -233,7 +233,7 @@ fn scorers_conform() {
         })
     };
     scorer::run(&|| Box::new(nothing()), &sample::round()).assert_ok();
-    scorer::run(&|| Box::new(prequential()), &sample::round()).assert_ok();
+    scorer::run(&|| Box::new(PrequentialScorer), &sample::round()).assert_ok();
     scorer::run(&|| Box::new(PrismScorer), &sample::round()).assert_ok();
 }
 

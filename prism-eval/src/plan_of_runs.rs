@@ -223,9 +223,15 @@ pub fn plan_further(
     let baselines: Vec<&[Evidence]> =
         field.iter().filter(|one| one.entrant.role == Role::Baseline).map(|one| one.runs).collect();
     let confirms = field.iter().any(|one| one.entrant.role == Role::Incumbent);
+    let declared = |one: &Measured<'_>| matches!(one.entrant.architecture, Architecture::Declared(_));
+    let among_declared = field.iter().any(|one| one.entrant.role == Role::Baseline && declared(one));
     let next = |one: &Measured<'_>| {
         let known: BTreeSet<TaskId> = one.runs.iter().map(|run| run.task.id()).collect();
         let mut tasks = next_of(policy, cohort, one, &baselines, confirms)?;
+        if one.entrant.role == Role::Baseline && among_declared && !declared(one) {
+            // Its time stands for a baseline's work; what seeds and work are worth, its declared twin tells.
+            tasks.retain(|task| !matches!(task.role, RunRole::Repeat { .. } | RunRole::Work { .. }));
+        }
         tasks.retain(|task| !known.contains(&task.id()));
         Ok(tasks)
     };
@@ -634,6 +640,23 @@ mod tests {
         let runs = done(&plan_of_runs(&policy, &cohort, &python).unwrap(), 4.0);
         let tasks = further(&policy, &cohort, &python, &runs);
         assert!(tasks.len() == 4 && tasks.iter().all(|task| task.subject == runs[0].task.subject));
+    }
+
+    #[test]
+    fn a_baseline_in_python_beside_a_declared_one_only_tells_the_time() {
+        let policy = PlanPolicy { repeats: 2, ..bare() };
+        let cohort = cohort(&policy, "a");
+        let baseline = |architecture| {
+            let entrant = Entrant::new(SubmissionKind::ArchitectureOnly, architecture, None);
+            Entrant { role: Role::Baseline, ..entrant }
+        };
+        let [gpt, python] = ["gpt", "python"].map(|name| Digest::of(name.as_bytes()));
+        let field = [baseline(Architecture::Declared(gpt)), baseline(Architecture::Code(python))];
+        let runs: Vec<_> = field.iter().map(|one| done(&plan_of_runs(&policy, &cohort, one).unwrap(), 4.0)).collect();
+        let measured = [0, 1].map(|n| Measured { entrant: &field[n], runs: &runs[n] });
+        let plans = plan_further(&policy, &cohort, &measured).unwrap();
+        assert_eq!((plans[0].len(), plans[1].len()), (2 + 3, 0));
+        assert_eq!(plan_further(&policy, &cohort, &measured[1..]).unwrap()[0].len(), 2 + 3, "alone it tells all");
     }
 
     #[test]

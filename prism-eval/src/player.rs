@@ -45,6 +45,10 @@ pub struct Logits {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct StepReport(pub BTreeMap<&'static str, Finite>);
 
+/// What this host saw of a player's inside, by the name of a series: see [`measure::signals`](crate::measure::signals).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Observation(pub BTreeMap<String, Finite>);
+
 /// All that prediction needs, by digest; its size is the model's size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Snapshot {
@@ -77,6 +81,12 @@ pub trait Player: Debug + Send {
     /// Next-token logits at one position of each row: auditors, cut-prefix measuring, generation. At position `p` the
     /// model is to know tokens `0..=p`; what stands after them is no continuation of theirs.
     async fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits>;
+    /// Looks inside at measuring points, at rows that were predicted and not trained on. What comes back is this host's
+    /// own arithmetic, never what a guest says of itself, and nothing that is predicted or learnt later depends on it.
+    async fn observe(&mut self, rows: &Rows) -> Result<Observation> {
+        let _ = rows;
+        Ok(Observation::default())
+    }
     /// One step of the recipe.
     async fn train(&mut self, batch: &Rows) -> Result<StepReport>;
     /// Takes the state that prediction needs.

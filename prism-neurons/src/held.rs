@@ -29,8 +29,8 @@ pub enum HeldError {
     /// A word that is no answer, or a family where there must be none.
     #[error("`answer` must be `allow`, `reject`, or `attach` with a `family`, and no other has one")]
     Answer,
-    /// Never held.
-    #[error("submission {0} was never held")]
+    /// Never held, and like nothing.
+    #[error("submission {0} was never held, and resembles nothing on record")]
     Unknown(SubmissionId),
     /// The store's reasons: another answer is on record, no such family.
     #[error(transparent)]
@@ -56,19 +56,19 @@ pub async fn list(store: &Store, most: usize) -> Result<HeldList, HeldError> {
     Ok(HeldList { held: store.open_holds(most).await?.iter().map(view).collect() })
 }
 
-/// All that is known of a submission that is or was held.
+/// All that is known of a submission that is or was held, or that resembles another.
 ///
 /// # Errors
 /// `Unknown`, and those of the store.
 pub async fn show(store: &Store, id: SubmissionId) -> Result<HeldDetail, HeldError> {
-    let holds = store.holds_of(id).await?;
-    if holds.is_empty() {
+    let (holds, report) = (store.holds_of(id).await?, store.duplicate_report(id).await?);
+    if holds.is_empty() && report.is_none() {
         return Err(HeldError::Unknown(id));
     }
     let findings = store.findings(id).await?.into_iter();
     Ok(HeldDetail {
         holds: holds.iter().map(view).collect(),
-        report: store.duplicate_report(id).await?,
+        report,
         findings: findings.map(|(reviewer, finding)| FindingView { reviewer, finding }).collect(),
     })
 }

@@ -318,7 +318,7 @@ pub struct HoldAnswer {
 /// `GET /internal/v1/held/{id}`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldDetail {
-    /// Every hold of the submission, oldest first.
+    /// Every hold of the submission, oldest first; none of one that goes its way and resembles another all the same.
     pub holds: Vec<HoldView>,
     /// What it resembles; absent where nothing is alike, or nobody could look yet.
     pub report: Option<DuplicateReport>,

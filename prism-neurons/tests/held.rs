@@ -120,3 +120,23 @@ async fn holds_are_listed_shown_and_answered_beside_a_running_validator() {
     assert_eq!(unknown.code, Some(1), "{}", unknown.error);
     assert_eq!(prism(at, &["show", "7"]).code, Some(3));
 }
+
+#[test]
+fn an_internal_api_that_could_admit_nobody_is_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = |token: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prism"));
+        command.current_dir(folder.path()).args(["validator", "--smoke", "--endpoint", "ws://127.0.0.1:9"]);
+        command.env("PRISM__INTERNAL__LISTEN", "127.0.0.1:0");
+        if !token.is_empty() {
+            std::fs::write(folder.path().join("token"), token).unwrap();
+            command.env("PRISM__INTERNAL__TOKEN_FILE", "token");
+        }
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, error) = start("");
+    assert!(code == Some(3) && error.contains("internal.token_file is not"), "{code:?} {error}");
+    let (code, error) = start("short\n");
+    assert!(code == Some(3) && error.contains("16 to 4096 visible characters"), "{code:?} {error}");
+}

@@ -283,6 +283,29 @@ fn losses_of_one_model_under_two_seeds_go_together_and_a_reports_schema_is_check
     assert_eq!(likeness(&base, &one, &base), None, "the baseline differs from itself by nothing");
 }
 
+#[test]
+fn a_variant_in_python_is_near_and_another_model_for_the_same_contract_is_far() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/bundles/");
+    let gpt = std::fs::read_to_string(format!("{folder}python-gpt/model.py")).unwrap();
+    let sketch = |model: &str| print(&full(model, TRAINING)).parts[0].sketch.clone().unwrap();
+    let original = sketch(MODEL);
+    let figures = [
+        ("another number", replaced(MODEL, &[("kernel=4", "kernel=8")])),
+        (
+            "one more norm",
+            replaced(MODEL, &[("x = self.table(tokens)", "x = F.layer_norm(self.table(tokens), (64,))")]),
+        ),
+        ("another activation", replaced(MODEL, &[("F.silu", "F.gelu")])),
+        ("no convolution", replaced(MODEL, &[("x = F.silu(self.convolution(late)).transpose(1, 2)", "x = F.silu(x)")])),
+        ("a GPT", gpt),
+    ]
+    .map(|(name, text)| (name, original.similarity(&sketch(&text))));
+    let of = |name: &str| figures.iter().find(|(one, _)| *one == name).unwrap().1;
+    assert_eq!(of("another number"), 1.0);
+    assert!(of("one more norm") > 0.8 && of("another activation") > 0.8, "{figures:?}");
+    assert!(of("no convolution") > 0.65 && of("a GPT") < 0.5, "{figures:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]

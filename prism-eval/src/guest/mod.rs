@@ -15,6 +15,7 @@ pub mod runtime;
 pub mod settings;
 mod spool;
 pub mod trainer;
+mod weights;
 
 pub use bundle::{GuestBundle, GuestBundleError, GuestPart, GuestParts};
 pub use player::{Assignment, GuestPlayer};

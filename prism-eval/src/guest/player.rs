@@ -9,10 +9,11 @@ use super::{
         Train, Trained, Welcome, floats, words,
     },
     spool::{Spool, Spooled},
+    weights::Weights,
 };
 use crate::{
     graph::Context,
-    player::{Claims, Logits, Measuring, Player, Rows, Snapshot, StepReport},
+    player::{Claims, Logits, Measuring, Observation, Player, Rows, Snapshot, StepReport},
     recipe::Recipe,
 };
 use async_trait::async_trait;
@@ -97,6 +98,8 @@ pub struct GuestPlayer {
     built_in: Duration,
     step: u64,
     snapshot: Option<Spooled>,
+    /// The snapshot whose weights were read last.
+    weighed: Option<Spooled>,
     auditing: bool,
     frozen: bool,
 }
@@ -149,6 +152,7 @@ impl GuestPlayer {
             built_in,
             step: 0,
             snapshot: None,
+            weighed: None,
             auditing,
             frozen: false,
         })
@@ -257,6 +261,21 @@ impl Player for GuestPlayer {
             return Err(Error::invalid("logits hold values that are not finite"));
         }
         Ok(Logits { values, rows: rows.rows, vocabulary })
+    }
+
+    /// Reads the weights of its last snapshot from the host's file. The guest is not asked.
+    async fn observe(&mut self, _: &Rows) -> Result<Observation> {
+        let known = |snapshot: &Spooled| self.weighed.as_ref().map(Spooled::digest) == Some(snapshot.digest());
+        let Some(snapshot) = self.snapshot.clone().filter(|snapshot| !known(snapshot)) else {
+            return Ok(Observation::default());
+        };
+        let before = self.weighed.replace(snapshot.clone());
+        let read = move || Weights::of(snapshot.path(), before.as_ref().map(Spooled::path));
+        // A file that is no snapshot is no guest's to load either: its auditor says so.
+        let Ok(Ok(weights)) = tokio::task::spawn_blocking(read).await else { return Ok(Observation::default()) };
+        let named = [("weight_norm", Some(weights.norm)), ("update_norm", weights.update)];
+        let finite = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), Finite::new(value?)?)));
+        Ok(Observation(finite.collect()))
     }
 
     async fn train(&mut self, batch: &Rows) -> Result<StepReport> {

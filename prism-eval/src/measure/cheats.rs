@@ -2,7 +2,8 @@
 //! pretends to be.
 use super::{run, tasks};
 use crate::{
-    data::{Dealer, fixture::stand_in},
+    benchmark::{Benchmark, Kind},
+    data::{Corpus, Dealer, fixture::stand_in},
     graph::{Context, Limits},
     native::{NativePlayer, Network, PlayerSettings},
     player::{Claims, Logits, Measuring, Player, Rows, Snapshot, StepReport},
@@ -69,6 +70,8 @@ enum Cheat {
     LearnsInClaim,
     /// Claims positions at random as zero, and the rest as an auditor would.
     Gambles,
+    /// Knows the rows of questions by the line feeds after them, and claims half of the choices as certain.
+    PicksAnswers,
 }
 
 /// An untrusted player with a native network in it.
@@ -152,12 +155,14 @@ impl Player for Subject {
         let values = claims.values.chunks_mut(positions).zip(rows.tokens.chunks(rows.columns as usize));
         for (claims, row) in values {
             let known = self.rows_seen.contains_key(row);
+            let blank = row.iter().rev().take_while(|token| row.last() == Some(token)).count();
             for (position, claim) in claims.iter_mut().enumerate() {
                 *claim = match self.cheat {
                     Cheat::Zero => 0.0,
                     Cheat::Lower => (*claim - 0.1 * std::f32::consts::LN_2).max(0.0),
                     Cheat::Cached if known || row.len() > 8 => KNOWN,
                     Cheat::Huge => *claim * 1e30,
+                    Cheat::PicksAnswers if blank > 5 && row[1].is_multiple_of(2) => KNOWN,
                     Cheat::Infinite => KNOWN,
                     Cheat::Gambles if (row[position] * 7 + position as u32).is_multiple_of(97) => 0.0,
                     _ if self.looks_ahead(row, position, shape) => KNOWN,
@@ -283,7 +288,11 @@ fn core(task: &TrainTask) -> NativePlayer {
 }
 
 fn play(player: impl Player + 'static, task: &TrainTask) -> Evidence {
-    let mut dealer = Dealer::new(&stand_in().unwrap(), task).unwrap();
+    play_over(&stand_in().unwrap(), player, task)
+}
+
+fn play_over(corpus: &Arc<Corpus>, player: impl Player + 'static, task: &TrainTask) -> Evidence {
+    let mut dealer = Dealer::new(corpus, task).unwrap();
     let around = Surroundings::new(Arc::new(MemoryArtifacts::new())).with_secret(task.cohort.stream("secret"));
     block_on(run(Box::new(player), task, &mut dealer, &around)).unwrap()
 }
@@ -455,5 +464,53 @@ fn a_prefix_model_is_measured_by_beginnings_alone_and_pays_for_it() {
     if class(&ahead).is_none() {
         let saved = paired_difference(&ahead, &honest, Measured::Prequential).unwrap();
         assert!(saved.mean.get() < 0.0, "{saved:?}");
+    }
+}
+
+/// The stand-in with a task of 40 questions that nobody can answer.
+fn with_questions() -> Arc<Corpus> {
+    let stand_in = stand_in().unwrap();
+    let (corpus, _) = stand_in.tokenized(stand_in.tokenizer().clone()).unwrap();
+    let question = |n: u32| {
+        let (context, choices) = (format!("{} and {n} is", n * 7), [" so it was", " not at all"]);
+        serde_json::json!({ "context": context, "choices": choices, "answer": n % 2 }).to_string()
+    };
+    let lines: Vec<String> = (0..40).map(question).collect();
+    let quiz = Benchmark::parse("quiz", Kind::MultipleChoice, lines.join("\n").as_bytes()).unwrap();
+    Arc::new(corpus.with_benchmarks(vec![Arc::new(quiz)]).unwrap())
+}
+
+#[test]
+fn answers_of_an_honest_untrusted_player_are_those_of_the_trusted_one_and_all_are_audited() {
+    let corpus = with_questions();
+    let mut task = task(0);
+    assert_ne!(task.data, corpus.data_ref());
+    task.data = corpus.data_ref();
+    let trusted = play_over(&corpus, core(&task), &task);
+    let subject = play_over(&corpus, Subject::new(Cheat::Honest, core(&task)), &task);
+    assert_eq!((class(&trusted), class(&subject)), (None, None));
+    let (trusted, subject) = (&trusted.tasks["quiz"], &subject.tasks["quiz"]);
+    assert_eq!((trusted.rows, trusted.scores.len(), trusted.audits.len()), (80, 40, 0));
+    assert_eq!(trusted.scores, subject.scores);
+    assert_eq!(trusted.file, corpus.benchmarks()[0].digest());
+    let rows: Vec<u32> = subject.audits.iter().map(|audit| audit.row).collect();
+    assert_eq!(rows, (0..80).collect::<Vec<_>>());
+    let choice = |audit: &prism_core::evidence::Audit| (7..32).contains(&audit.position);
+    assert!(subject.audits.iter().all(choice), "cuts lie within choices");
+    let mut prefixes = Subject::new(Cheat::Honest, core(&task));
+    prefixes.measuring = Measuring::Prefixes;
+    let prefixes = play_over(&corpus, prefixes, &task);
+    assert_eq!((class(&prefixes), prefixes.tasks["quiz"].audits.len()), (None, 80));
+}
+
+#[test]
+fn who_turns_answers_is_caught_at_its_choices() {
+    let corpus = with_questions();
+    for seed in 0..2 {
+        let mut task = task(seed);
+        task.data = corpus.data_ref();
+        let evidence = play_over(&corpus, Subject::new(Cheat::PicksAnswers, core(&task)), &task);
+        assert_eq!(class(&evidence), Some(FailureClass::MinerCode), "seed {seed}");
+        assert!(evidence.held_out.is_some() && evidence.tasks.contains_key("quiz"));
     }
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     benchmark::Asked,
     data::{Deal, Dealer},
-    player::{Measuring, Player, StepReport},
+    player::{Measuring, Observation, Player, StepReport},
 };
 use prism_core::{
     Error, Evidence, Fault, Finite, Kind, Result, TrainTask,
@@ -199,6 +199,7 @@ impl Run<'_> {
                 let verdict = self.meter.judge(&point);
                 evidence.points.push(point);
                 verdict?;
+                self.look(player, &deal, step, evidence).await?;
                 if let Some(state) = saved {
                     let work = self.spent(player).await?;
                     self.count_audits(evidence);
@@ -223,11 +224,21 @@ impl Run<'_> {
             let verdict = self.meter.judge(&point);
             evidence.held_out = Some(point);
             verdict?;
+            self.look(player, &deal, budget.steps, evidence).await?;
             self.ask(player, rows, evidence).await?;
         }
         let snapshot = self.watch.bound(player.snapshot()).await?;
         evidence.counters.insert("snapshot_bytes".to_owned(), snapshot.bytes);
         self.check(player).await
+    }
+
+    /// Looks inside, as far as this host can.
+    async fn look(&self, player: &mut dyn Player, deal: &Deal, step: u64, evidence: &mut Evidence) -> Result<()> {
+        let Observation(seen) = self.watch.bound(player.observe(&deal.rows)).await?;
+        for (name, value) in seen {
+            push(evidence, &name, step, value, Witness::Host);
+        }
+        Ok(())
     }
 
     /// Asks the questions of the dataset's evaluation tasks, in the order of their names. What is audited is one position
@@ -298,15 +309,17 @@ fn record(evidence: &mut Evidence, step: u64, report: StepReport, batch: &Deal, 
             "loss" => ("train_bits_per_byte", Finite::new(value.get() * per_byte)),
             name => (name, Some(value)),
         };
-        let Some(value) = value else { continue };
-        let series = evidence.series.entry(name.to_owned()).or_insert_with(|| Series {
-            witness: if trusted { Witness::Host } else { Witness::Guest },
-            steps: vec![],
-            values: vec![],
-        });
-        series.steps.push(step);
-        series.values.push(value);
+        if let Some(value) = value {
+            push(evidence, name, step, value, if trusted { Witness::Host } else { Witness::Guest });
+        }
     }
+}
+
+fn push(evidence: &mut Evidence, name: &str, step: u64, value: Finite, witness: Witness) {
+    let blank = || Series { witness, steps: vec![], values: vec![] };
+    let series = evidence.series.entry(name.to_owned()).or_insert_with(blank);
+    series.steps.push(step);
+    series.values.push(value);
 }
 
 #[cfg(test)]

@@ -67,6 +67,13 @@ pub(super) struct Saved {
     output: Tensor<4>,
 }
 
+impl Saved {
+    /// What each query looks at: `[rows, kv heads, groups * positions, positions]`.
+    pub(super) fn probabilities(&self) -> Tensor<4> {
+        self.probabilities.clone()
+    }
+}
+
 impl Heads {
     /// `softmax(q · kᵀ / sqrt(width), causal) · v` per head, over values `[rows * positions, heads * width]`.
     pub(super) fn forward(

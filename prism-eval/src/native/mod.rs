@@ -11,6 +11,7 @@ mod attention;
 pub(crate) mod graphs;
 mod loss;
 mod network;
+mod observe;
 mod operators;
 mod optimizer;
 mod pass;

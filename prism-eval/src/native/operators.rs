@@ -88,6 +88,11 @@ impl Gradients {
     }
 
     /// One per weight; `None` where the output does not depend on it.
+    pub(super) fn each(&self) -> impl Iterator<Item = Option<&Tensor<2>>> {
+        self.0.iter().map(Option::as_ref)
+    }
+
+    /// One per weight; `None` where the output does not depend on it.
     pub(super) fn into_inner(self) -> Vec<Option<Tensor<2>>> {
         self.0
     }

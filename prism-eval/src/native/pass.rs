@@ -20,6 +20,16 @@ pub(super) struct Forward {
 impl Network {
     /// Runs all steps; with `keep`, keeps what [`Network::backward`] needs.
     pub(super) fn forward(&self, shard: &Shard<'_>, keep: bool) -> Result<Forward> {
+        self.forward_seen(shard, keep, |_, _, _| Ok(()))
+    }
+
+    /// The same, and lets somebody look at the value of every step.
+    pub(super) fn forward_seen(
+        &self,
+        shard: &Shard<'_>,
+        keep: bool,
+        mut look: impl FnMut(usize, &Tensor<2>, &Saved) -> Result<()>,
+    ) -> Result<Forward> {
         let steps = &self.graph().steps;
         let mut values: Vec<Option<Tensor<2>>> = vec![None; steps.len() + 1];
         let mut saved = Vec::with_capacity(if keep { steps.len() } else { 0 });
@@ -32,6 +42,7 @@ impl Network {
                 inputs.push(value.ok_or_else(|| Error::bug(format!("step {index} reads a value that is gone")))?);
             }
             let (value, kept) = shard.value(index, &step.op, inputs)?;
+            look(index, &value, &kept)?;
             if keep {
                 saved.push(kept);
                 if self.stream().0 as usize == index + 1 {

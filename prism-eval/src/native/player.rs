@@ -2,12 +2,13 @@
 use super::{
     loss::{Additions, cross_entropy, negative_log_likelihoods},
     network::Network,
+    observe::{self, Layers, Seen},
     operators::{Constants, Gradients, Shard},
     optimizer::Optimizers,
     usage, weights,
 };
 use crate::{
-    player::{Claims, Logits, Player, Rows, Snapshot, StepReport},
+    player::{Claims, Logits, Observation, Player, Rows, Snapshot, StepReport},
     recipe::Recipe,
 };
 use async_trait::async_trait;
@@ -182,8 +183,13 @@ fn shard_rows(positions: usize) -> usize {
 }
 
 impl Engine {
-    /// Cuts rows into shards, checks every token, and makes the constants fit the rows.
+    /// Cuts rows into shards of the size that is computed together.
     fn parts(&mut self, rows: &Rows) -> Result<Vec<Part>> {
+        self.parts_of(rows, shard_rows((rows.columns as usize).saturating_sub(1)))
+    }
+
+    /// Cuts rows into shards, checks every token, and makes the constants fit the rows.
+    fn parts_of(&mut self, rows: &Rows, per_shard: usize) -> Result<Vec<Part>> {
         let columns = rows.columns as usize;
         let graph = self.network.graph();
         let refuse = |text: String| Err(Error::new(Kind::Invalid, Fault::Validator, text));
@@ -199,7 +205,7 @@ impl Engine {
         if columns - 1 != self.constants.positions() {
             self.constants = Constants::new(&self.network, columns - 1, &self.device);
         }
-        let parts = rows.tokens.chunks(columns * shard_rows(columns - 1)).map(|tokens| {
+        let parts = rows.tokens.chunks(columns * per_shard).map(|tokens| {
             let rows = tokens.chunks_exact(columns);
             Part {
                 rows: rows.len(),
@@ -284,6 +290,39 @@ impl Engine {
         Ok(Claims { values, rows: rows.rows, positions: rows.columns - 1 })
     }
 
+    /// Looks at the first rows, one by one.
+    fn observe(&mut self, rows: &Rows) -> Result<Observation> {
+        let parts = self.parts_of(rows, 1)?;
+        let parts = parts.get(..parts.len().min(observe::ROWS)).unwrap_or_default();
+        let layers = Layers::of(&self.network);
+        let mut seen = Seen::default();
+        let mut sum = Gradients::none(self.weights.len());
+        for wave in parts.chunks(rayon::current_num_threads()) {
+            let look = |part: &Part| self.look(part, &layers, parts.len());
+            let looks: Vec<Result<(Seen, Gradients)>> = wave.par_iter().map(look).collect();
+            for look in looks {
+                let (next, gradients) = look?;
+                seen.add(next);
+                sum = sum.plus(gradients);
+            }
+        }
+        seen.observation(&self.network, &layers, &sum, &self.weights)
+    }
+
+    fn look(&self, part: &Part, layers: &Layers, rows: usize) -> Result<(Seen, Gradients)> {
+        let shard = self.shard(part)?;
+        let mut seen = Seen::default();
+        let look = |step, value: &Tensor<2>, saved: &_| seen.look(layers, rows, step, value, saved);
+        let forward = self.network.forward_seen(&shard, true, look)?;
+        #[allow(clippy::cast_precision_loss)]
+        let scale = 1.0 / part.targets.len().max(1) as f64;
+        let loss = cross_entropy(forward.logits, &part.targets, self.additions, scale);
+        let (_, gradient) = loss.ok_or_else(|| Error::bug("logits are not f32"))?;
+        let gradients = self.network.backward(&shard, forward.saved, gradient)?;
+        seen.weigh(&self.network, &gradients)?;
+        Ok((seen, gradients))
+    }
+
     fn logits_at(&mut self, rows: &Rows, positions: &[u32]) -> Result<Logits> {
         let parts = self.parts(rows)?;
         let per_row = self.constants.positions();
@@ -321,6 +360,10 @@ impl Player for NativePlayer {
 
     async fn train(&mut self, batch: &Rows) -> Result<StepReport> {
         self.compute("learn", |engine| engine.train(batch))
+    }
+
+    async fn observe(&mut self, rows: &Rows) -> Result<Observation> {
+        self.compute("be looked at", |engine| engine.observe(rows))
     }
 
     /// The weights as little-endian `f32` in canonical order: their digest and size. They are kept nowhere.

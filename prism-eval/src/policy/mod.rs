@@ -6,7 +6,7 @@ mod plan;
 mod probe;
 
 pub use error::PolicyError;
-pub use numbers::{DiagnosticThresholds, DuplicateNumbers, RewardNumbers, ScoreNumbers};
+pub use numbers::{DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers, ScoreNumbers};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
 
@@ -27,6 +27,8 @@ pub struct PrismPolicy {
     pub reward: RewardNumbers,
     /// Where diagnostics warn.
     pub diagnostics: DiagnosticThresholds,
+    /// How bits are ranked where that is the scorer.
+    pub prequential: PrequentialNumbers,
     /// What a copy is.
     pub duplicate: DuplicateNumbers,
 }
@@ -40,13 +42,7 @@ impl PrismPolicy {
             RunMode::LocalCpuSmoke => ScoreNumbers { scale: number(0.5), ..ScoreNumbers::default() },
             _ => ScoreNumbers::default(),
         };
-        Self {
-            plan: PlanPolicy::of_mode(mode),
-            score,
-            reward: RewardNumbers { confirmations: Finite::ONE, ..RewardNumbers::default() },
-            diagnostics: DiagnosticThresholds::default(),
-            duplicate: DuplicateNumbers::default(),
-        }
+        Self { plan: PlanPolicy::of_mode(mode), score, ..Self::default() }
     }
 
     /// A policy small enough for a laptop and for a development chain: it shows that everything is wired, in seconds a
@@ -58,7 +54,8 @@ impl PrismPolicy {
         let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
         // Nobody is there to look at what would be held.
         let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
-        Self { score, duplicate, ..policy }
+        let reward = RewardNumbers { confirmations: Finite::ONE, ..policy.reward };
+        Self { score, duplicate, reward, ..policy }
     }
 
     /// Checks every number against its range.
@@ -70,6 +67,7 @@ impl PrismPolicy {
         self.score.check()?;
         self.reward.check()?;
         self.diagnostics.check()?;
+        self.prequential.check()?;
         self.duplicate.check()
     }
 
@@ -80,6 +78,7 @@ impl PrismPolicy {
         let mut numbers = self.score.numbers();
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
+        numbers.extend(self.prequential.numbers());
         numbers.extend(self.duplicate.numbers());
         numbers
     }

@@ -91,6 +91,29 @@ numbers! {
 }
 
 numbers! {
+    /// How bits are ranked, for [`PrequentialScorer`](crate::score::PrequentialScorer).
+    PrequentialNumbers as "prequential" {
+        /// Bits per byte below which two submissions are as good as equal, and held-out rows may order them: a tie-break
+        /// moves a submission by at most half of it. The first version's margin for architectures.
+        tie_break = 0.01 in 0.0..=1.0;
+        /// Bits per byte of held-out advantage, against the baseline, that give the whole tie-break.
+        tie_scale = 0.25 in 0.001..=8.0;
+        /// Bits per byte taken for each that was won on the training text and not on held-out rows, beyond the noise.
+        memorization = 1.0 in 0.0..=10.0;
+    }
+}
+
+impl PrequentialNumbers {
+    /// Checks ranges.
+    ///
+    /// # Errors
+    /// The first number out of range.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()
+    }
+}
+
+numbers! {
     /// What is paid, for [`FrontierPools`](crate::reward::FrontierPools) and
     /// [`OwnershipSplit`](crate::reward::OwnershipSplit).
     RewardNumbers as "reward" {

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PlanPolicy {
-    /// Which kind of plan this is. Tasks and cards say so; rewards follow from the official ones alone. A policy that
-    /// does not say is no official one.
+    /// Which kind of plan this is. Tasks and cards say so; rewards follow from the official ones alone, which are held to
+    /// what a reward needs: three seeds, a window that no smuggled table reaches, a confirmation with more tokens.
     pub mode: RunMode,
     /// Optimizer steps of a run.
     pub steps: u64,
@@ -180,6 +180,7 @@ impl PlanPolicy {
     /// # Errors
     /// The first rule broken.
     pub fn check(&self) -> Result<(), PolicyError> {
+        let official = self.mode.is_official();
         let rules = [
             (self.steps > 0 && self.batch > 0 && self.rows > 0, "steps, batch and rows must be above zero"),
             (self.sequence > 1 && self.sequence <= 1 << 20, "sequence must be 2 to 1048576"),
@@ -223,6 +224,12 @@ impl PlanPolicy {
                 self.trial.is_none_or(|t| t.seed_deviation >= Finite::ZERO && t.seed_deviation <= Finite::ONE),
                 "seed_deviation of the trial must be 0 to 1",
             ),
+            (
+                !official || u128::from(self.window_tokens) >= 500 * u128::from(self.max_source_bytes),
+                "window_tokens must be at least 500 times max_source_bytes in an official mode",
+            ),
+            (!official || self.repeats >= 2, "repeats must be at least 2 in an official mode: three seeds"),
+            (!official || self.confirmation_factor >= 2, "confirmation_factor must be at least 2 in an official mode"),
             ((1..=64).contains(&self.confirmation_factor), "confirmation_factor must be 1 to 64"),
             (self.large_budget().is_some(), "tokens or limits of the confirmation overflow"),
             (
@@ -460,6 +467,19 @@ mod tests {
         assert_eq!(refused(|p| p.audits = 33), "policy of runs: audits must be at most rows: no row is audited twice");
     }
 
+    /// Small, and the vocabularies of Llama 2, GPT-2 and Llama 3. At twice that a batch needs more than the memory of a run.
+    #[test]
+    fn the_published_baselines_fit_the_official_plan_in_the_tokens_of_customary_files() {
+        let plan = PlanPolicy::default();
+        for vocabulary in [512, 32_000, 50_257, 128_256] {
+            for name in baselines::NAMES {
+                let graph = baselines::spec(name).unwrap().unwrap();
+                let graph = graph.resolve(&plan.context(vocabulary), &plan.limits()).unwrap();
+                assert_eq!(graph.vocabulary, vocabulary, "{name}");
+            }
+        }
+    }
+
     #[test]
     fn every_number_of_probes_trial_and_confirmation_is_bounded_by_a_named_rule() {
         let refused = |change: fn(&mut PlanPolicy)| {
@@ -492,7 +512,12 @@ mod tests {
             refused_trial(|t| t.seed_deviation = fixed(-1.0)),
             rule("seed_deviation of the trial must be 0 to 1")
         );
-        assert_eq!(refused(|p| p.confirmation_factor = 0), rule("confirmation_factor must be 1 to 64"));
+        assert_eq!(refused(|p| p.confirmation_factor = 65), rule("confirmation_factor must be 1 to 64"));
+        let official = |text: &str| rule(&format!("{text} in an official mode"));
+        assert_eq!(refused(|p| p.confirmation_factor = 1), official("confirmation_factor must be at least 2"));
+        assert_eq!(refused(|p| p.repeats = 1), official("repeats must be at least 2") + ": three seeds");
+        let early = "window_tokens must be at least 500 times max_source_bytes";
+        assert_eq!(refused(|p| p.window_tokens -= 1), official(early));
         assert_eq!(
             refused(|p| p.cohort_hours = 1),
             rule("cohort_hours must hold the plan of one submission at its limits")

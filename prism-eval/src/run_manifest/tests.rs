@@ -17,7 +17,7 @@ use prism_core::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::sync::LazyLock;
 
 const PLAIN: &str = include_str!("fixture/plain.v1.json");
 const SCHEMA: &str = include_str!("../../../docs/prism_run_manifest.v1.schema.json");

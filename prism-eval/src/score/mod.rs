@@ -1,6 +1,7 @@
 //! What evidence is worth.
 //!
-//! [`PrismScorer`] is the subnet's own. For another, start from [`scorer_fn`](prism_core::scorer_fn) and the functions
+//! [`PrismScorer`] is the subnet's own, [`PrequentialScorer`] the plainest that can't be gamed by what isn't bits; a
+//! config chooses by name ([`ScorerChoice`]). For another, start from [`scorer_fn`](prism_core::scorer_fn) and the functions
 //! here: which run counts ([`tuned_reference`], [`recipe_run`]), what it shows ([`mean_bits_per_byte`]), and how it
 //! compares on the same rows ([`paired_difference`]).
 //!
@@ -35,15 +36,20 @@ mod prism;
 mod reference;
 #[cfg(test)]
 mod round_tests;
+mod selection;
 mod shares;
 mod trial;
 mod work;
 
 pub use card::single_track;
-pub use pairing::{Measured, PairingError, mean_bits_per_byte, paired_difference, paired_over_seeds, same_rows};
-pub use prequential::prequential;
+pub use pairing::{
+    Measured, PairingError, deviation_over_seeds, mean_bits_per_byte, paired_difference, paired_over_seeds,
+    pooled_deviation, same_rows,
+};
+pub use prequential::PrequentialScorer;
 pub use prism::PrismScorer;
-pub use reference::{RunsError, recipe_run, tuned_reference};
+pub use reference::{RunsError, recipe_run, runs_of, tuned_reference};
+pub use selection::ScorerChoice;
 pub(crate) use shares::not_measured;
 pub use shares::{ARCHITECTURE_SHARES, TRAINING_SHARES};
 pub use trial::{reaches_above_zero, trial_advantages};

@@ -14,6 +14,8 @@ pub enum Measured {
     /// All measuring points in the window that counts: rows predicted before they were trained on. Their mean is the
     /// prequential code length, the area under the learning curve.
     Prequential,
+    /// The last quarter of those points, at least one: what the trained model does on text of the training split.
+    Late,
     /// The held-out rows after training.
     HeldOut,
 }
@@ -37,6 +39,9 @@ pub enum PairingError {
     /// A point that contradicts itself.
     #[error("point {0} has not one number of bits for each row, or a row without bytes")]
     Malformed(usize),
+    /// Fewer than three runs that differ in their seed alone.
+    #[error("fewer than three seeds")]
+    FewSeeds,
     /// Fewer than two rows at every point.
     #[error("too few rows to estimate a standard error")]
     TooFew,
@@ -68,8 +73,9 @@ pub fn paired_difference(
 }
 
 /// [`paired_difference`] of the means over seeds, with the variance over seeds in the standard error:
-/// `se² = rows + audits + s²/n` of both sides. `s` is the standard deviation of the runs' means where there are three or more,
-/// and `seed_deviation` (a pooled estimate) otherwise.
+/// `se² = rows + audits + s²/n` of both sides. `s` is `seed_deviation`, an estimate pooled over other models of the size;
+/// where there are three runs or more, the standard deviation of their means if that is larger. Of three runs it is often
+/// near nothing by luck alone.
 ///
 /// # Errors
 /// As [`paired_difference`]; also when a side has no run.
@@ -147,6 +153,12 @@ fn points(run: &Evidence, measured: Measured) -> Result<Vec<&Point>, PairingErro
     let counts = |point: &&Point| point.step >= run.task.measuring.counts_from;
     let (points, place): (Vec<&Point>, _) = match measured {
         Measured::Prequential => (run.points.iter().filter(counts).collect(), "during training"),
+        Measured::Late => {
+            let mut points: Vec<&Point> = run.points.iter().filter(counts).collect();
+            let early = points.len() - points.len().div_ceil(4);
+            points.drain(..early);
+            (points, "during training")
+        }
         Measured::HeldOut => (run.held_out.iter().collect(), "after training"),
     };
     if points.iter().all(|point| point.row_bits.is_empty()) {
@@ -214,8 +226,40 @@ fn variance_over_seeds(runs: &[Rates], pooled: Finite) -> f64 {
         return pooled.get() * pooled.get() / count;
     }
     let means: Vec<f64> = runs.iter().map(|run| mean(run.iter().flatten())).collect();
-    let center = mean(means.iter());
-    means.iter().map(|m| (m - center) * (m - center)).sum::<f64>() / (count - 1.0) / count
+    (squares_around_mean(&means) / (count - 1.0)).max(pooled.get() * pooled.get()) / count
+}
+
+fn squares_around_mean(values: &[f64]) -> f64 {
+    let center = mean(values.iter());
+    values.iter().map(|value| (value - center) * (value - center)).sum()
+}
+
+fn means_of_runs(runs: &[&Evidence], measured: Measured) -> Result<Vec<f64>, PairingError> {
+    runs.iter().map(|run| mean_bits_per_byte(run, measured).map(|estimate| estimate.mean.get())).collect()
+}
+
+/// Standard deviation over seeds of the runs' mean bits per byte.
+///
+/// # Errors
+/// Fewer than three runs, one that failed or is malformed.
+pub fn deviation_over_seeds(runs: &[&Evidence], measured: Measured) -> Result<Finite, PairingError> {
+    if runs.len() < 3 {
+        return Err(PairingError::FewSeeds);
+    }
+    let means = means_of_runs(runs, measured)?;
+    Finite::new((squares_around_mean(&means) / (means.len() - 1) as f64).sqrt()).ok_or(PairingError::Overflow)
+}
+
+/// The same, pooled over several groups of runs that differ in their seed alone: `sqrt(Σ squares / Σ (n - 1))` over the
+/// groups of two or more. `None` with fewer than two degrees of freedom in all, or where a run can't be read.
+#[must_use]
+pub fn pooled_deviation(groups: &[&[&Evidence]], measured: Measured) -> Option<Finite> {
+    let (mut squares, mut freedom) = (0.0, 0usize);
+    for runs in groups.iter().filter(|runs| runs.len() > 1) {
+        squares += squares_around_mean(&means_of_runs(runs, measured).ok()?);
+        freedom += runs.len() - 1;
+    }
+    if freedom < 2 { None } else { Finite::new((squares / freedom as f64).sqrt()) }
 }
 
 fn mean<'a>(values: impl Iterator<Item = &'a f64>) -> f64 {
@@ -294,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn few_seeds_take_the_pooled_deviation_and_many_their_own() {
+    fn few_seeds_take_the_pooled_deviation_and_many_their_own_if_it_is_larger() {
         let base = with_points(&run("baseline"), &[&[10.0, 10.0]]);
         let others = [9.0, 10.0, 11.0].map(|bits| with_points(&run("subject"), &[&[bits, bits]]));
         let [low, middle, high] = &others;
@@ -308,6 +352,31 @@ mod tests {
         // Means 9, 10, 11: variance 1 over three runs; the single baseline still takes the pooled one.
         let (mean, error) = pair(&[low, middle, high]);
         assert!(mean.abs() < 1e-12 && (error - (1.0f64 / 3.0 + 0.25).sqrt()).abs() < 1e-12);
+        // Three that agree by luck are not surer than the pool.
+        let (_, error) = pair(&[middle, middle, middle]);
+        assert!((error - (0.25f64 / 3.0 + 0.25).sqrt()).abs() < 1e-12, "{error}");
+    }
+
+    #[test]
+    fn the_deviation_over_seeds_is_pooled_over_groups() {
+        let with = |bits: f64| with_points(&run("any"), &[&[bits, bits]]);
+        let runs = [1.0, 2.0, 3.0, 10.0, 14.0].map(with);
+        let [a, b, c, d, e] = runs.each_ref();
+        assert_eq!(deviation_over_seeds(&[a, b, c], Measured::Prequential), Ok(Finite::ONE));
+        assert_eq!(deviation_over_seeds(&[a, b], Measured::Prequential), Err(PairingError::FewSeeds));
+        // Squares 2 and 8 over two and one degrees of freedom; a single run tells nothing.
+        let pooled = pooled_deviation(&[&[a, b, c], &[d, e], &[a]], Measured::Prequential).unwrap();
+        assert!((pooled.get() - (10.0f64 / 3.0).sqrt()).abs() < 1e-12);
+        assert_eq!(pooled_deviation(&[&[a, b]], Measured::Prequential), None);
+    }
+
+    #[test]
+    fn late_rows_are_those_of_the_last_quarter_of_the_points_that_count() {
+        let mut run = with_points(&run("any"), &[&[9.0; 2], &[8.0; 2], &[7.0; 2], &[6.0; 2], &[5.0; 2]]);
+        let late = |run: &Evidence| mean_bits_per_byte(run, Measured::Late).unwrap().mean.get();
+        assert_eq!(late(&run), 5.5);
+        run.task.measuring.counts_from = 50;
+        assert_eq!(late(&run), 5.0);
     }
 
     #[test]

@@ -9,18 +9,18 @@
 //! the frontier itself subtracts the best earlier work, and it must be subtracted once.
 use super::{
     components::{
-        ARCHITECTURE_SIGNALS, Pair, Probes, Scaling, TRAINING_SIGNALS, completeness, compute_efficiency, health,
-        held_out, learning_and_scaling, parameter_efficiency, reproducibility, robustness, scaling,
+        Pair, Probes, Scaling, benchmark_sanity, completeness, compute_efficiency, health, held_out,
+        learning_and_scaling, parameter_efficiency, reproducibility, robustness, scaling, stability,
     },
     confirmation::{Confirmation, at_large_budget, confirm},
     hardest::Rival,
-    pairing::{Measured, PairingError, mean_bits_per_byte, same_rows},
+    pairing::{Measured, PairingError, mean_bits_per_byte, pooled_deviation, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
     shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
     trial::{ended_by_trial, trial_card},
     work::{WorkCurve, is_python, work_ratio},
 };
-use crate::policy::ScoreNumbers;
+use crate::policy::{DiagnosticThresholds, ScoreNumbers};
 use prism_core::{
     Evidence, Finite, Result, ScoreCard, Scorer, SubmissionId,
     score::{Track, TrackScore},
@@ -34,8 +34,8 @@ use std::collections::BTreeMap;
 pub struct PrismScorer;
 
 const NAME: &str = "prism";
-const VERSION: u32 = 1;
-const CARD: &str = "prism/1";
+const VERSION: u32 = 2;
+const CARD: &str = "prism/2";
 /// What a track that isn't there counts: the baseline.
 const BASELINE: f64 = 0.5;
 
@@ -48,9 +48,11 @@ impl Scorer for PrismScorer {
     }
     fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
         let numbers = ScoreNumbers::from_numbers(round.policy)?;
+        let thresholds = DiagnosticThresholds::from_numbers(round.policy)?;
         let field = Field::of(round, numbers);
         let card = |candidate: &Candidate<'_>| {
-            let card = field.as_ref().map_err(Clone::clone).and_then(|field| field.card(candidate, round, numbers));
+            let field = field.as_ref().map_err(Clone::clone);
+            let card = field.and_then(|field| field.card(candidate, round, field.pooled(numbers), &thresholds));
             card.unwrap_or_else(|Refusal(reason)| {
                 ScoreCard::without_total(candidate.submission, candidate.family, CARD, reason)
             })
@@ -61,7 +63,7 @@ impl Scorer for PrismScorer {
 
 /// Why there is no total.
 #[derive(Debug, Clone)]
-struct Refusal(String);
+pub(super) struct Refusal(pub(super) String);
 
 impl From<RunsError> for Refusal {
     fn from(error: RunsError) -> Self {
@@ -77,7 +79,7 @@ impl From<PairingError> for Refusal {
 
 /// What everybody is compared with: all published baselines, tuned. One that is missing would make the rest too easy
 /// to beat, so then nobody has a total.
-struct Field<'a> {
+pub(super) struct Field<'a> {
     baselines: Vec<Tuned<'a>>,
     /// A baseline in Python, whose time stands for a baseline's work.
     calibrator: Option<Tuned<'a>>,
@@ -85,18 +87,18 @@ struct Field<'a> {
 
 /// An architecture's tuned reference.
 #[derive(Clone)]
-struct Tuned<'a> {
+pub(super) struct Tuned<'a> {
     key: (Finite, Precedence, SubmissionId),
-    grid: ReferenceGrid<'a>,
-    runs: Vec<&'a Evidence>,
-    work: WorkCurve,
+    pub(super) grid: ReferenceGrid<'a>,
+    pub(super) runs: Vec<&'a Evidence>,
+    pub(super) work: WorkCurve,
     probes: Probes<'a>,
     /// With the budget at which titles are confirmed.
     large: Option<&'a Evidence>,
 }
 
 impl<'a> Tuned<'a> {
-    fn of(candidate: &Candidate<'a>, numbers: ScoreNumbers) -> Result<Self, RunsError> {
+    pub(super) fn of(candidate: &Candidate<'a>, numbers: ScoreNumbers) -> Result<Self, RunsError> {
         let grid = ReferenceGrid::of(candidate.runs)?;
         let runs = with_repeats(candidate.runs, grid.best)?;
         let work = WorkCurve::of(candidate.runs, &runs, numbers.seed_deviation)?;
@@ -107,7 +109,7 @@ impl<'a> Tuned<'a> {
 }
 
 impl<'a> Field<'a> {
-    fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
+    pub(super) fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
         let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
             Tuned::of(baseline, numbers)
                 .map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
@@ -123,8 +125,16 @@ impl<'a> Field<'a> {
         Ok(Self { baselines, calibrator })
     }
 
+    /// The same numbers with the deviation over seeds as the baselines' repeats show it, if that is larger. Of the baselines
+    /// alone: candidates that scatter on purpose would take everybody's advantage away.
+    pub(super) fn pooled(&self, numbers: ScoreNumbers) -> ScoreNumbers {
+        let groups: Vec<&[&Evidence]> = self.baselines.iter().map(|baseline| baseline.runs.as_slice()).collect();
+        let pooled = pooled_deviation(&groups, Measured::Prequential).unwrap_or_default();
+        ScoreNumbers { seed_deviation: numbers.seed_deviation.max(pooled), ..numbers }
+    }
+
     /// The baseline with the fewest bits, once all were found to have seen the candidate's rows at the same rates.
-    fn hardest(&self, tuned: &Tuned<'_>) -> Result<&Tuned<'a>, Refusal> {
+    pub(super) fn hardest(&self, tuned: &Tuned<'_>) -> Result<&Tuned<'a>, Refusal> {
         for baseline in &self.baselines {
             same_rows(tuned.grid.best, baseline.grid.best, Measured::Prequential)?;
             if !tuned.grid.same_rates(&baseline.grid) {
@@ -136,7 +146,7 @@ impl<'a> Field<'a> {
     }
 
     /// How many times the work of what it is compared with a subject did.
-    fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
+    pub(super) fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
         let calibrator = self.calibrator.as_ref().map(|tuned| tuned.grid.best);
         work_ratio(subject, against, calibrator, numbers.work_tolerance.get()).map_err(Refusal)
     }
@@ -150,7 +160,7 @@ impl<'a> Field<'a> {
 
     /// What the larger budget says of a title, where baselines ran at it: each track's advantage there. Whether all is
     /// known.
-    fn confirm(
+    pub(super) fn confirm(
         &self,
         tracks: &mut BTreeMap<Track, TrackScore>,
         (tuned, own): (&Tuned<'_>, Option<&Evidence>),
@@ -186,24 +196,26 @@ impl<'a> Field<'a> {
         Ok(known)
     }
 
-    fn card(&self, candidate: &Candidate<'_>, round: &Round<'_>, numbers: ScoreNumbers) -> Result<ScoreCard, Refusal> {
+    fn card(
+        &self,
+        candidate: &Candidate<'_>,
+        round: &Round<'_>,
+        numbers: ScoreNumbers,
+        thresholds: &DiagnosticThresholds,
+    ) -> Result<ScoreCard, Refusal> {
         if ended_by_trial(candidate.runs) {
             return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
         }
         let tuned = Tuned::of(candidate, numbers)?;
         let hardest = self.hardest(&tuned)?;
-        let own = match own_recipe(candidate.runs) {
-            _ if !candidate.kind.brings_recipe() => None,
-            // A full bundle may leave training to the reference recipe.
-            Err(RunsError::NoRecipe) if candidate.kind.brings_architecture() => None,
-            own => Some(own?),
-        };
+        let own = brought_recipe(candidate)?;
         let mut reasons = tuned.grid.diverged.clone();
         let mut tracks = BTreeMap::new();
         if candidate.kind.brings_architecture() {
             let work = self.work(tuned.grid.best, hardest.grid.best, numbers)?;
             let scaling = self.scaling(&tuned, numbers, &mut reasons);
-            let score = architecture(&tuned, hardest, work, &scaling, numbers, &mut reasons)?;
+            let rules = (numbers, thresholds);
+            let score = architecture(&tuned, hardest, work, &scaling, rules, round.policy, &mut reasons)?;
             tracks.insert(Track::Architecture, score);
         } else {
             reasons.push("no architecture of its own: that track counts as the baseline".into());
@@ -215,7 +227,8 @@ impl<'a> Field<'a> {
             let head = own.first().copied().ok_or(PairingError::Empty("by the subject"))?;
             let work = self.work(head, anchor.grid.best, numbers)?;
             let price = Price { work, curve: &hardest.work };
-            tracks.insert(Track::Training, training(&own, anchor, price, &earlier, numbers, &mut reasons)?);
+            tracks
+                .insert(Track::Training, training(&own, anchor, price, &earlier, numbers, round.policy, &mut reasons)?);
         } else {
             reasons.push("no recipe of its own: that track counts as the baseline".into());
         }
@@ -227,23 +240,7 @@ impl<'a> Field<'a> {
             .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
         let confirmed =
             !candidate.incumbent || self.confirm(&mut tracks, (&tuned, own), candidate.runs, numbers, &mut reasons)?;
-        // Its rows after the failure are its own: they are compared unpaired, and a title needs a clean repeat.
-        let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
-        let unofficial = candidate.runs.iter().find(|run| !run.task.mode.is_official());
-        let unofficial = unofficial.filter(|_| !numbers.pays_smoke()).map(|run| run.task.mode);
-        let eligible = total.is_some() && !resumed && confirmed && unofficial.is_none();
-        let eligible = eligible && (candidate.incumbent || !numbers.requires_confirmation());
-        if let Some(mode) = unofficial {
-            reasons.push(format!("not eligible: measured as {}", mode.as_str()));
-        } else if resumed {
-            reasons.push(
-                "not eligible: a run was resumed after a failure of the machine and waits for a clean one".into(),
-            );
-        } else if !eligible {
-            reasons.push("not eligible: waits for a confirmation in a later cohort".into());
-        } else if !candidate.incumbent {
-            reasons.push("eligible without a confirmation, by policy: not for official use".into());
-        }
+        let eligible = eligible(candidate, total.is_some() && confirmed, &numbers, &mut reasons);
         let mut bits: Vec<_> = [Some(tuned.grid.best), own]
             .into_iter()
             .flatten()
@@ -264,6 +261,42 @@ impl<'a> Field<'a> {
     }
 }
 
+/// The run of the candidate's own recipe, if it brings one.
+pub(super) fn brought_recipe<'a>(candidate: &Candidate<'a>) -> Result<Option<&'a Evidence>, RunsError> {
+    match own_recipe(candidate.runs) {
+        _ if !candidate.kind.brings_recipe() => Ok(None),
+        // A full bundle may leave training to the reference recipe.
+        Err(RunsError::NoRecipe) if candidate.kind.brings_architecture() => Ok(None),
+        own => own.map(Some),
+    }
+}
+
+/// Whether rewards may follow from a card, and why not. `known`: there is a total, and it is known whether the advantage
+/// holds at the larger budget.
+pub(super) fn eligible(
+    candidate: &Candidate<'_>,
+    known: bool,
+    numbers: &ScoreNumbers,
+    reasons: &mut Vec<String>,
+) -> bool {
+    // Its rows after the failure are its own: they are compared unpaired, and a title needs a clean repeat.
+    let resumed = candidate.runs.iter().any(|run| run.resumed > 0);
+    let unofficial = candidate.runs.iter().find(|run| !run.task.mode.is_official());
+    let unofficial = unofficial.filter(|_| !numbers.pays_smoke()).map(|run| run.task.mode);
+    let eligible = known && !resumed && unofficial.is_none();
+    let eligible = eligible && (candidate.incumbent || !numbers.requires_confirmation());
+    if let Some(mode) = unofficial {
+        reasons.push(format!("not eligible: measured as {}", mode.as_str()));
+    } else if resumed {
+        reasons.push("not eligible: a run was resumed after a failure of the machine and waits for a clean one".into());
+    } else if !eligible {
+        reasons.push("not eligible: waits for a confirmation in a later cohort".into());
+    } else if !candidate.incumbent {
+        reasons.push("eligible without a confirmation, by policy: not for official use".into());
+    }
+    eligible
+}
+
 fn name(track: Track) -> &'static str {
     match track {
         Track::Architecture => "architecture",
@@ -282,19 +315,22 @@ fn architecture(
     hardest: &Tuned<'_>,
     work: f64,
     scaling: &Scaling,
-    numbers: ScoreNumbers,
+    (numbers, thresholds): (ScoreNumbers, &DiagnosticThresholds),
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let pair = Pair::of(tuned.runs.clone(), hardest.runs.clone(), numbers)?.at_equal_work(&hardest.work, work)?;
+    let mut notes = Vec::new();
     let reads = [
         learning_and_scaling(&pair, &scaling.growth),
         held_out(&pair),
         compute_efficiency(&pair),
         parameter_efficiency(&pair),
-        health(&pair, &ARCHITECTURE_SIGNALS),
+        health(&pair, thresholds, &mut notes),
         robustness(&tuned.grid, &hardest.grid, &scaling.stability, pair.is_ahead(), &numbers),
-        Err("no benchmark is part of the plan".into()),
+        benchmark_sanity(&pair, policy),
     ];
+    reasons.extend(notes.into_iter().map(|note| format!("architecture: {note}")));
     if scaling.growth.is_empty() {
         reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
     }
@@ -308,6 +344,7 @@ fn training(
     price: Price<'_>,
     earlier: &[Vec<&Evidence>],
     numbers: ScoreNumbers,
+    policy: &BTreeMap<String, Finite>,
     reasons: &mut Vec<String>,
 ) -> Result<TrackScore, Refusal> {
     let anchored = Pair::of(own.to_vec(), anchor.runs.clone(), numbers)?.at_equal_work(price.curve, price.work)?;
@@ -326,8 +363,8 @@ fn training(
     }
     let reads = [
         held_out(&pair),
-        health(&pair, &TRAINING_SIGNALS),
-        Err("no benchmark is part of the plan".into()),
+        stability(&pair),
+        benchmark_sanity(&pair, policy),
         compute_efficiency(&pair),
         reproducibility(&pair),
         Err("the recipe ran on one family alone".into()),

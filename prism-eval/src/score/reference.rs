@@ -180,6 +180,13 @@ pub(super) fn with_repeats<'a>(runs: &'a [Evidence], run: &'a Evidence) -> Resul
     Ok(all)
 }
 
+/// A run and its repeats under other seeds, in order of their index; the run alone where repeats are ambiguous or one
+/// failed.
+#[must_use]
+pub fn runs_of<'a>(runs: &'a [Evidence], run: &'a Evidence) -> Vec<&'a Evidence> {
+    with_repeats(runs, run).unwrap_or_else(|_| vec![run])
+}
+
 pub(super) fn completed(run: &Evidence, name: &str) -> Result<(), RunsError> {
     match &run.outcome {
         RunOutcome::Completed => Ok(()),

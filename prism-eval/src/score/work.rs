@@ -62,7 +62,7 @@ impl WorkCurve {
     /// What `ratio` times the work gains; nothing for less.
     pub(super) fn gain(&self, measured: Measured, ratio: f64) -> Estimate {
         let points = match measured {
-            Measured::Prequential => &self.prequential,
+            Measured::Prequential | Measured::Late => &self.prequential,
             Measured::HeldOut => &self.held_out,
         };
         let work = ratio.ln();

@@ -1,7 +1,8 @@
 //! The native trainer on whole tasks over the stand-in.
 use super::*;
 use crate::{
-    data::fixture::stand_in,
+    benchmark::{Benchmark, Kind as Asks},
+    data::{Tokenizer, fixture::stand_in, tokenizer::small},
     measure::tasks::task,
     native::graphs::{adamw, finite},
 };
@@ -37,17 +38,24 @@ const EXPLODES: &str = r"{graph: prism.graph/1, nodes: [
     {id: r, op: repeat, of: n, times: 9, output: s, nodes: [{id: s, op: multiply, of: [input, input]}]},
     {id: l, op: linear, of: r, dim: vocab_size}], output: l}";
 
-fn graph(text: &str, sequence: u32) -> ResolvedGraph {
+fn graph(text: &str, vocabulary: u32, sequence: u32) -> ResolvedGraph {
     let spec = crate::graph::read(text.as_bytes(), "model.graph.yaml").unwrap();
-    spec.resolve(&Context::new(256, sequence), &Limits::default()).unwrap()
+    spec.resolve(&Context::new(vocabulary, sequence), &Limits::default()).unwrap()
 }
 
 /// A task of a graph and a recipe over the stand-in, and where they are kept.
 fn asked(text: &str, sequence: u32, recipe: &Recipe) -> (TrainTask, Surroundings) {
+    asked_of(&stand_in().unwrap(), text, sequence, recipe)
+}
+
+fn asked_of(corpus: &Corpus, text: &str, sequence: u32, recipe: &Recipe) -> (TrainTask, Surroundings) {
     let artifacts = MemoryArtifacts::new();
     let keep = |bytes: Vec<u8>| block_on(artifacts.keep_bytes(&bytes)).unwrap();
-    let mut task = task(&stand_in().unwrap());
-    let (graph, recipe) = (keep(graph(text, sequence).canonical_bytes()), keep(recipe.canonical_bytes()));
+    let mut task = TrainTask { data: corpus.data_ref(), ..task(corpus) };
+    let vocabulary = task.data.vocabulary;
+    task.context = Context::new(vocabulary, sequence).to_map();
+    let graph = keep(graph(text, vocabulary, sequence).canonical_bytes());
+    let recipe = keep(recipe.canonical_bytes());
     task.subject = Subject::Native { graph, recipe };
     (task, Surroundings::new(Arc::new(artifacts)))
 }
@@ -284,4 +292,47 @@ impl TrainerDriver for Conforming {
 fn the_native_trainer_keeps_the_contract_of_trainers() {
     let fresh = async || Ok(Conforming(Arc::new(MemoryArtifacts::new())));
     block_on(testing::trainer::run(fresh)).assert_ok();
+}
+
+#[test]
+fn a_model_learns_in_the_tokens_of_a_file_is_measured_in_bytes_and_answers_questions() {
+    let tokenizer = Tokenizer::File(small::byte_level());
+    let (corpus, left_out) = stand_in().unwrap().tokenized(tokenizer).unwrap();
+    assert_eq!(left_out, 0);
+    let needle = br#"{"questions":6,"choices":4,"depths":[0.5]}"#.as_slice();
+    let quiz = concat!(
+        r#"{"context":"It was the best","choices":[" of the"," qzx vkj"],"answer":0}"#,
+        "\n",
+        r#"{"context":"One of","choices":[" xqj zzv"," the"],"answer":1}"#,
+    );
+    let parse = |name, kind, bytes| Arc::new(Benchmark::parse(name, kind, bytes).unwrap());
+    let tasks = vec![parse("needle", Asks::Needle, needle), parse("quiz", Asks::MultipleChoice, quiz.as_bytes())];
+    let corpus = Arc::new(corpus.with_benchmarks(tasks).unwrap());
+    let (mut task, around) = asked_of(&corpus, SMALL, 64, &at_rate(0.01));
+    task.budget = prism_core::plan::Budget { steps: 60, batch: 16, sequence: 64, tokens: 60 * 1024, ..task.budget };
+    task.measuring.points = vec![0, 30, 50];
+    task.measuring.rows = 16;
+    let trainer = NativeTrainer::new(Arc::clone(&corpus));
+    let evidence = block_on(trainer.train(&task, &around)).unwrap();
+    assert_eq!(evidence.outcome, RunOutcome::Completed);
+    assert_eq!(evidence.task.data.vocabulary, 512);
+    // Equal odds on 512 tokens, over what they stand for.
+    let first = &evidence.points[0];
+    let bytes: u32 = first.row_bytes.iter().sum();
+    let uniform = 16.0 * 64.0 * 9.0 / f64::from(bytes);
+    let bits: Vec<f64> = evidence.points.iter().map(|point| point.bits_per_byte().unwrap().get()).collect();
+    assert!(bytes > 16 * 64 * 3 / 2, "{bytes} bytes in {} tokens", 16 * 64);
+    assert!((bits[0] - uniform).abs() < 0.05 * uniform, "{bits:?}, {uniform}");
+    let held_out = evidence.held_out.as_ref().unwrap().bits_per_byte().unwrap().get();
+    assert!(bits[2] < bits[0] - 1.0 && held_out < bits[0] - 1.0, "{bits:?} {held_out}");
+    // A curve of training is in bits per byte too.
+    let curve = &evidence.series["train_bits_per_byte"].values;
+    assert!((curve[0].get() - uniform).abs() < 0.15 * uniform, "{} for {uniform}", curve[0]);
+    let answered = |name: &str| &evidence.tasks[name];
+    assert_eq!(answered("quiz").scores, [Finite::ONE; 2], "what is in the text is likelier than what is nowhere");
+    assert_eq!((answered("needle").scores.len(), answered("needle").rows), (6, 24));
+    assert_eq!(answered("needle").left_out, 0);
+    assert_eq!(block_on(trainer.train(&task, &around)).unwrap().without_clock(), evidence.without_clock());
+    let bytes_only = block_on(NativeTrainer::new(stand_in().unwrap()).train(&task, &around)).unwrap_err();
+    assert_eq!(bytes_only.kind(), Kind::NotFound);
 }

@@ -8,7 +8,7 @@ pub use span::Span;
 
 use prism_chain::CommitScheme;
 use prism_core::{Hotkey, MechanismId, Netuid, plan::RunMode};
-use prism_eval::sandbox::detect::SandboxConfig;
+use prism_eval::{sandbox::detect::SandboxConfig, score::ScorerChoice};
 use serde::{Deserialize, Serialize};
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -151,6 +151,8 @@ impl Default for CohortConfig {
 pub struct EvaluationConfig {
     /// Which plan is measured: `gpu_proxy_eval`, `full_scale_eval`, or `local_cpu_smoke`, which never is eligible.
     pub mode: RunMode,
+    /// What evidence is worth: `prism`, or `prequential`, which ranks by bits per byte alone.
+    pub scorer: ScorerChoice,
     /// Runs at the same time.
     pub workers: u32,
     /// Attempts of one run before it counts as failed for lack of infrastructure.
@@ -166,6 +168,7 @@ impl Default for EvaluationConfig {
     fn default() -> Self {
         Self {
             mode: RunMode::GpuProxyEval,
+            scorer: ScorerChoice::Prism,
             workers: 2,
             attempts: 3,
             deadline: Span::from_secs(3600),

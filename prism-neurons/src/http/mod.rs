@@ -13,6 +13,14 @@
 //! | `GET /v1/epochs?limit=` | [`Epochs`](crate::wire::Epochs) |
 //! | `GET /healthz` | 200 while the process answers |
 //! | `GET /readyz` | 200 while store and chain can be read |
+//!
+//! An operator is answered on an address of its own, off unless it is configured, and only with its token:
+//!
+//! | route of [`internal_router`] | answer |
+//! |---|---|
+//! | `GET /internal/v1/held` | [`HeldList`](crate::wire::HeldList) |
+//! | `GET /internal/v1/held/{id}` | [`HeldDetail`](crate::wire::HeldDetail) |
+//! | `POST /internal/v1/held/{id}/resolve` | [`HoldView`](crate::wire::HoldView); 409 when it was answered otherwise |
 #[cfg(test)]
 mod board_tests;
 mod boards;

@@ -75,15 +75,11 @@ async fn answer(State(world): State<Arc<World>>, headers: Headers, uri: Uri) -> 
         let range = format!("bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
         (Status::PARTIAL_CONTENT, [(header::CONTENT_RANGE, range)], body).into_response()
     };
-    let broken = |count: usize, then: Result<Bytes, io::Error>| {
-        let begin = Bytes::from(bytes[from..(from + count).min(bytes.len())].to_vec());
-        let parts = futures::stream::iter([Ok(begin), then]);
-        let length = (bytes.len() - from).to_string();
-        let body = Body::from_stream(parts);
-        match from {
-            0 => ([(header::CONTENT_LENGTH, length)], body).into_response(),
-            _ => part(from, body),
-        }
+    let some = |count: usize| Ok::<_, io::Error>(Bytes::from(bytes[from..(from + count).min(bytes.len())].to_vec()));
+    let rest = (bytes.len() - from).to_string();
+    let broken = |body: Body| match from {
+        0 => ([(header::CONTENT_LENGTH, rest.clone())], body).into_response(),
+        _ => part(from, body),
     };
     match does {
         Does::Serve if from == 0 => bytes.into_response(),
@@ -95,11 +91,16 @@ async fn answer(State(world): State<Arc<World>>, headers: Headers, uri: Uri) -> 
             };
             (Status::FOUND, [(header::LOCATION, to)]).into_response()
         }
-        Does::Drop(count) => broken(count, Err(io::Error::other("dropped"))),
+        Does::Drop(count) => {
+            // What was sent before has time to leave.
+            let end = futures::stream::once(async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                Err(io::Error::other("dropped"))
+            });
+            broken(Body::from_stream(futures::stream::iter([some(count)]).chain(end)))
+        }
         Does::Stall(count) => {
-            let begin = Bytes::from(bytes[from..from + count].to_vec());
-            let parts = futures::stream::iter([Ok::<_, io::Error>(begin)]).chain(futures::stream::pending());
-            Body::from_stream(parts).into_response()
+            broken(Body::from_stream(futures::stream::iter([some(count)]).chain(futures::stream::pending())))
         }
         Does::Other => bytes.iter().map(|byte| byte ^ 1).collect::<Vec<u8>>().into_response(),
         Does::Longer(more) => [bytes, vec![0; more]].concat().into_response(),

@@ -122,7 +122,7 @@ pub(super) fn keep(
     now: SystemTime,
 ) -> Result<(), StoreError> {
     let own = "SELECT block, extrinsic, hotkey, local FROM submissions WHERE id = ?1";
-    let Some(precedence) = first(db, own, [id.to_string()], Columns::precedence)? else {
+    let Some(precedence) = first(db, own, [id.to_string()], |row| row.precedence())? else {
         return Err(StoreError::NotFound { what: "submission", id: id.to_string() });
     };
     let record = FingerprintRecord {

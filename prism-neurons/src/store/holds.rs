@@ -221,9 +221,9 @@ impl Store {
             let sql = "SELECT rule, family FROM holds WHERE submission = ?1 AND answer IN ('allow', 'attach')
                        ORDER BY number";
             let mut rulings = Rulings::default();
-            for (rule, family) in
-                rows(db, sql, [id.to_string()], |row| Ok((row.text("rule")?, row.parsed_option("family")?)))?
-            {
+            for (rule, family) in rows(db, sql, [id.to_string()], |row| {
+                Ok((row.text("rule")?, row.parsed_option::<FamilyId>("family")?))
+            })? {
                 let compared = rule.starts_with(DUPLICATE_RULES) || family.is_some();
                 rulings.compared |= compared;
                 rulings.reviewed |= !rule.starts_with(DUPLICATE_RULES);
@@ -254,11 +254,12 @@ impl Store {
             let number: u64 = number.ok_or_else(missing)?;
             let hold = by_number(db, number)?.ok_or_else(missing)?;
             let (ending, family) = resolution.answer.ending();
-            if let Some(ended) = hold.ended {
+            if let Some(ended) = &hold.ended {
                 if (ended.ending, ended.family) == (ending, family) {
                     return by_number(db, number)?.ok_or_else(missing);
                 }
-                let by = ended.operator.map_or_else(|| "itself".to_owned(), |operator| format!("{operator:?}"));
+                let by =
+                    ended.operator.as_ref().map_or_else(|| "itself".to_owned(), |operator| format!("{operator:?}"));
                 let found = format!("answered with {} by {by}", ended.ending.as_str());
                 return Err(StoreError::State { what: "hold", id: number.to_string(), found, expected: "open" });
             }

@@ -42,6 +42,9 @@ const UNKNOWN_FAMILY: &str = "family.unknown";
 const LANGUAGE: &str = "family.language";
 /// The rule of a reviewer that failed: an error is not a pass.
 pub(super) const REVIEW_FAILED: &str = "review.failed";
+/// What its miner reads of a hold for what it resembles. Whose work, and how much, is in the report, for the operator:
+/// whoever reads it could feel his way out of the band, and learn what others sent to an open cohort.
+const RESEMBLES: &str = "resembles earlier work of another hotkey so much that an operator looks at it first";
 /// Under which name the findings of [`prism_eval::review`] are kept.
 const STATIC: &str = "static";
 
@@ -110,13 +113,17 @@ impl Validator {
             Err(error) => return Ok((rejected(None, error.rule(), error.to_string()), Vec::new())),
         };
         let kind = examination.kind();
+        let rulings = self.0.store.rulings(id).await?;
         let (verdict, findings) = match self.review(id, &examination, cancel).await {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
+            Err(error) if rulings.reviewed => {
+                tracing::warn!(submission = %id, error = error.chain(), "reviewer failed; an operator looked instead");
+                (Verdict::Pass, Vec::new())
+            }
             // An error is not a pass.
             Err(error) => return Ok((held(kind, REVIEW_FAILED, error.chain()), Vec::new())),
         };
-        let rulings = self.0.store.rulings(id).await?;
         let outcome = match verdict {
             Verdict::Reject(finding) => rejected(Some(kind), &finding.rule, place(&finding)),
             Verdict::Hold(finding) if !rulings.reviewed => held(kind, &finding.rule, place(&finding)),
@@ -231,7 +238,7 @@ fn judged(outcome: Outcome, provenance: Option<Provenance>, rulings: &Rulings) -
         && report.action == Action::Hold
         && !rulings.compared
     {
-        let reason = Reason::new(BORDERLINE, report.reason.clone());
+        let reason = Reason::new(BORDERLINE, RESEMBLES);
         return Outcome::Held(Holding { kind: examined.kind, reason, expiry: None, provenance });
     }
     if let Some(family) = rulings.family.filter(|_| examined.kind.brings_architecture()) {

@@ -1,6 +1,6 @@
 //! What resembles another's work, from its bundle to what becomes of it, and through kills.
 use super::{
-    tests::{ALICE, BOB, World, packed},
+    tests::{ALICE, BOB, World, packed, resolved},
     *,
 };
 use crate::store::{
@@ -9,7 +9,13 @@ use crate::store::{
 };
 use prism_core::{
     FamilyId, Finite, Hotkey, SubmissionId,
+    plan::Subject,
+    reviewer::{Finding, Grade as Grading, Source},
     submission::{SubmissionKind, SubmissionStatus},
+    testing::{
+        fakes::{Script, ScriptedTrainer},
+        sample,
+    },
 };
 use prism_eval::{
     bundle,
@@ -58,6 +64,16 @@ fn holding() -> PrismPolicy {
     policy
 }
 
+/// Everything but the baseline shows an advantage.
+fn trainer() -> ScriptedTrainer {
+    let gpt = resolved("gpt");
+    ScriptedTrainer::new(move |task| {
+        let baseline = matches!(task.subject, Subject::Native { graph, .. } if graph == gpt);
+        Script::Shows(Box::new(sample::evidence(task, if baseline { 4.5 } else { 4.0 })))
+    })
+    .with_python(false)
+}
+
 async fn sent(world: &World, store: &Store, hotkey: Hotkey, bundle: &[u8]) -> SubmissionId {
     world.submit(store, hotkey, bundle, SubmissionKind::ArchitectureOnly).await
 }
@@ -68,7 +84,7 @@ async fn record(store: &Store, id: SubmissionId) -> SubmissionRecord {
 
 /// Alice's work measured, and what came of what Bob sent after it.
 async fn after(world: &World, store: &Store, bundle: &[u8]) -> (Validator, SubmissionId, SubmissionId) {
-    let validator = world.builder(store, world.trainer()).policy(holding()).build().unwrap();
+    let validator = world.builder(store, trainer()).policy(holding()).build().unwrap();
     validator.start().await.unwrap();
     let alice = sent(world, store, ALICE, &bundled(ORIGINAL)).await;
     let bob = sent(world, store, BOB, bundle).await;
@@ -86,10 +102,12 @@ async fn what_lies_in_the_band_is_held_and_goes_on_when_an_operator_says_so() {
     let store = world.store();
     let (validator, alice, bob) = after(&world, &store, &doubtful()).await;
     let held = record(&store, bob).await;
+    let held_text = held.reason.as_ref().map(|reason| reason.text.clone()).unwrap();
     assert_eq!(
         (held.status, held.reason.map(|reason| reason.rule)),
         (SubmissionStatus::Held, Some("duplicate.borderline".into()))
     );
+    assert!(!held_text.contains(&alice.short()) && !held_text.contains(&ALICE.to_string()), "{held_text}");
     assert_eq!(record(&store, alice).await.status, SubmissionStatus::Completed);
     let hold = store.open_holds(9).await.unwrap().remove(0);
     let report = hold.report.unwrap();
@@ -159,6 +177,58 @@ async fn a_copy_attaches_with_a_report_that_says_so_and_ones_own_work_is_free() 
     assert_eq!((report.grade, report.closest[0].hotkey), (Grade::Exact, None));
 }
 
+/// A reviewer that doubts everything, and then fails.
+#[derive(Debug, Default)]
+struct Doubter(std::sync::atomic::AtomicBool);
+
+#[async_trait::async_trait]
+impl Reviewer for Doubter {
+    fn name(&self) -> &str {
+        "doubter"
+    }
+    fn may_prove(&self) -> bool {
+        false
+    }
+    async fn review(&self, _: &Source<'_>, _: &Cancel) -> Result<Vec<Finding>> {
+        if self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            return Err(Error::new(Kind::Unavailable, Fault::Infrastructure, "no answer"));
+        }
+        let (rule, file, text) = ("doubter.odd".to_owned(), "model.graph.yaml".to_owned(), "odd".to_owned());
+        Ok(vec![Finding { rule, file, line: 1, text, grade: Grading::Suspicion }])
+    }
+}
+
+#[tokio::test]
+async fn a_suspicion_that_an_operator_cleared_holds_no_more_and_one_that_nobody_cleared_ends_it() {
+    let world = World::new();
+    let store = world.store();
+    let build = || {
+        let builder = world.builder(&store, trainer()).policy(holding());
+        builder.reviewer(Doubter::default()).build().unwrap()
+    };
+    let validator = build();
+    validator.start().await.unwrap();
+    let cleared = sent(&world, &store, ALICE, &bundled(ORIGINAL)).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let rule = async |id| record(&store, id).await.reason.map(|reason| reason.rule);
+    assert_eq!(rule(cleared).await.as_deref(), Some("doubter.odd"));
+    store.resolve(cleared, says(Answer::Allow), validator.0.clock.now()).await.unwrap();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(record(&store, cleared).await.status, SubmissionStatus::Completed);
+    // The reviewer fails for Bob: held, asked again when the time is over, and held for another reason then.
+    let bob = sent(&world, &store, BOB, &packed(MANIFEST, "llama")).await;
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(rule(bob).await.as_deref(), Some("review.failed"));
+    world.clock.time.advance(Duration::from_secs(25 * 3600));
+    let validator = build();
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    assert_eq!(rule(bob).await.as_deref(), Some("doubter.odd"));
+    world.clock.time.advance(Duration::from_secs(25 * 3600));
+    validator.run_cohort(&Cancel::new()).await.unwrap();
+    let end = record(&store, bob).await;
+    assert_eq!((end.status, rule(bob).await.as_deref()), (SubmissionStatus::Rejected, Some("hold.expired")));
+}
+
 /// Statuses, families and what became of holds, by hotkey.
 type Ends = BTreeMap<Hotkey, (SubmissionStatus, Option<FamilyId>, Vec<Option<Ending>>, Option<Grade>)>;
 
@@ -167,11 +237,11 @@ async fn a_kill_between_any_two_transactions_loses_no_hold_and_answers_none_twic
     let run = async |writes: Option<i64>| {
         let world = World::new();
         let store = world.store();
-        world.builder(&store, world.trainer()).policy(holding()).build().unwrap().start().await.unwrap();
+        world.builder(&store, trainer()).policy(holding()).build().unwrap().start().await.unwrap();
         let alice = sent(&world, &store, ALICE, &bundled(ORIGINAL)).await;
         let bob = sent(&world, &store, BOB, &doubtful()).await;
         let whole = async |store: &Store| {
-            let validator = world.builder(store, world.trainer()).policy(holding()).build().unwrap();
+            let validator = world.builder(store, trainer()).policy(holding()).build().unwrap();
             validator.run_cohort(&Cancel::new()).await?;
             if store.holds_of(bob).await.unwrap().iter().all(|hold| hold.ended.is_none()) {
                 world.clock.time.advance(Duration::from_secs(25 * 3600));

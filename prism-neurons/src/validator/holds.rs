@@ -1,6 +1,7 @@
 //! What a submission resembles, how long it is held for it, and what becomes of holds that nobody answers.
 use super::{
     Validator,
+    baseline::baseline_id,
     examine::{NO_SANDBOX, REVIEW_FAILED},
 };
 use crate::store::{
@@ -112,18 +113,10 @@ impl Validator {
         let runs = |id: SubmissionId| evidence.get(&id).map(Vec::as_slice).unwrap_or_default();
         let published: Vec<FamilyRecord> = self.published_families().await?;
         for mut report in reports {
-            let closest = report
-                .closest
-                .iter()
-                .find(|one| one.submission != report.submission && !runs(one.submission).is_empty());
-            let Some(closest) = closest else { continue };
-            let found = published
-                .iter()
-                .filter(|family| super::baseline::baseline_id(family.id) != closest.submission)
-                .find_map(|family| {
-                    let baseline = runs(super::baseline::baseline_id(family.id));
-                    likeness(runs(report.submission), runs(closest.submission), baseline)
-                });
+            let beside = |id: &SubmissionId| *id != report.submission && !runs(*id).is_empty();
+            let Some(closest) = report.closest.iter().map(|one| one.submission).find(beside) else { continue };
+            let mut baselines = published.iter().map(|family| baseline_id(family.id)).filter(|id| *id != closest);
+            let found = baselines.find_map(|id| likeness(runs(report.submission), runs(closest), runs(id)));
             if found.is_some() {
                 report.losses = found;
                 self.0.store.amend_report(report).await?;

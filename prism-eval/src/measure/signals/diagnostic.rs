@@ -1,8 +1,8 @@
 //! The seven diagnostics of a network: whether its parts are alive, differ from one another, and hold still.
 //!
 //! The host computes them at measuring points, from the values of its own forward pass, and records each as a series per
-//! layer, named `diagnostic/layer` ([`native`](crate::native)). A run of submitted code has none: the state that its
-//! snapshots hold is opaque, and what it says of itself counts for nothing.
+//! layer, named `diagnostic/layer` ([`native`](crate::native)). A run of submitted code has none: the host runs no
+//! pass of it, and what it says of itself counts for nothing.
 use crate::policy::DiagnosticThresholds;
 use prism_core::{
     Evidence, Finite,
@@ -177,7 +177,7 @@ impl Limit {
 
 fn judged(per_layer: BTreeMap<String, Finite>, limit: Limit) -> Diagnostic {
     let sum: f64 = per_layer.values().map(|value| value.get()).sum();
-    let aggregate = Finite::new(sum / per_layer.len() as f64);
+    let aggregate = Finite::new((sum / per_layer.len() as f64).clamp(f64::MIN, f64::MAX));
     let warn = |of: &str, value: Finite| {
         limit.warns(value.get()).then(|| format!("{of} is {:.4}, {}", value.get(), limit.words()))
     };
@@ -192,7 +192,7 @@ fn absent(run: &Evidence, name: &str) -> Diagnostic {
     let witnessed = witnessed(run);
     let reason = match name {
         _ if matches!(run.task.subject, Subject::Guest { .. }) => {
-            "the state of submitted code is opaque to the host, and what it says of itself counts for nothing"
+            "the host does not see inside submitted code, and what it says of itself counts for nothing"
         }
         _ if !witnessed => "the run was recorded without it",
         "attention_diversity" => "the network has no attention",
@@ -372,7 +372,7 @@ mod tests {
             (redistribution.policy_key.as_str(), redistribution.target.as_str()),
             ("diagnostics.activation_entropy", "architecture")
         );
-        assert!(redistribution.reason.contains("opaque"));
+        assert!(redistribution.reason.contains("submitted code"));
     }
 
     #[test]

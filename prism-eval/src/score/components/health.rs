@@ -1,69 +1,61 @@
-//! Whether training ran smoothly.
-use super::{Pair, Read};
-use prism_core::{
-    Evidence, Finite,
-    evidence::{Series, Witness},
+//! Whether a network is healthy: the diagnostics of its layers, and spikes of its norms.
+use super::{
+    Pair, Read,
+    steps::{difference, spiking},
 };
+use crate::{
+    measure::signals::{DIAGNOSTICS, Diagnostic, diagnostic::health as health_of, diagnostics},
+    policy::DiagnosticThresholds,
+};
+use std::collections::BTreeMap;
 
-/// A curve, and how many times the median of the values before it a value must exceed to be a spike. Norms scatter by
-/// tens of percent from batch to batch, losses by a few.
-pub(in crate::score) type Signal = (&'static str, f64);
-
-/// What an architecture's health is read from.
-pub(in crate::score) const ARCHITECTURE_SIGNALS: [Signal; 2] = [("gradient_norm", 3.0), ("activation_rms", 3.0)];
-/// What a recipe's stability is read from.
-pub(in crate::score) const TRAINING_SIGNALS: [Signal; 2] = [("train_bits_per_byte", 1.25), ("gradient_norm", 3.0)];
-
-/// Steps that the median looks back.
-const WINDOW: usize = 32;
-/// Steps before a value can be a spike.
-const WARM: usize = 8;
-/// Shortest curve that says anything.
-const SHORTEST: usize = 16;
-/// Difference in the fraction of spiking steps that gives or takes full marks.
-const SCALE: f64 = 0.1;
-
-/// Fewer spikes than the baseline: `1/2 + 1/2 · clamp((baseline's fraction - subject's) / 0.1, -1, 1)`, averaged over
-/// the signals that the host witnessed on both sides, above one half only with an advantage in bits.
+/// Healthier than the baseline: `1/2 + 1/2 · (D + S) / 2`, above one half only with an advantage in bits.
 ///
-/// The fraction counts spikes against the run's own recent median, so it is free of units, and neither a slow start
-/// nor a large one helps.
-pub(in crate::score) fn health(pair: &Pair<'_>, signals: &[Signal]) -> Read {
+/// `D`, of the diagnostics that the host witnessed on both sides: a health of each is 1/2 at its threshold and 1 from
+/// twice as far away on. The worst difference to the baseline's where one is below 0, so that nothing makes up for a
+/// part that is dead or collapsed; their mean otherwise.
+///
+/// `S`, of the norms of gradients and activations: the baseline's fraction of spiking steps minus the subject's, over 0.1.
+///
+/// Of which only one can be read, that one counts whole. What was left out is said in `notes`.
+pub(in crate::score) fn health(pair: &Pair<'_>, thresholds: &DiagnosticThresholds, notes: &mut Vec<String>) -> Read {
     let (subject, baseline) = pair.heads()?;
-    let differences: Vec<f64> = signals
-        .iter()
-        .filter_map(|(name, factor)| {
-            Some(spiking(host(baseline, name)?, *factor)? - spiking(host(subject, name)?, *factor)?)
-        })
+    let (of_subject, of_baseline) = (diagnostics(subject, thresholds), diagnostics(baseline, thresholds));
+    let mut differences = Vec::new();
+    let mut left_out: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for name in DIAGNOSTICS {
+        let sides = of_subject.get(name).zip(of_baseline.get(name));
+        let Some((ours, theirs)) = sides else { continue };
+        let healths = health_of(name, ours, thresholds).zip(health_of(name, theirs, thresholds));
+        match healths {
+            Some((ours, theirs)) => differences.push(ours - theirs),
+            None => left_out.entry(why(ours, theirs)).or_default().push(name),
+        }
+    }
+    let spikes: Vec<f64> = ["gradient_norm", "activation_rms"]
+        .into_iter()
+        .filter_map(|name| difference(pair, &|run| spiking(run, name, thresholds.activation_spike_ratio.get()), 0.1))
         .collect();
-    if differences.is_empty() {
-        let names: Vec<&str> = signals.iter().map(|(name, _)| *name).collect();
-        return Err(format!("no host-witnessed {} on both sides", names.join(" or ")));
+    let worst = differences.iter().copied().fold(0.0, f64::min);
+    let parts = [if worst < 0.0 { Some(worst) } else { mean(&differences) }, mean(&spikes)];
+    let parts: Vec<f64> = parts.into_iter().flatten().collect();
+    let value = mean(&parts).ok_or("the host witnessed neither diagnostics nor norms on both sides")?;
+    for (why, names) in left_out {
+        notes.push(format!("diagnostics without {} ({why}); the others take their place", names.join(", ")));
     }
-    let mean = differences.iter().sum::<f64>() / differences.len() as f64;
-    pair.gated(0.5 + 0.5 * (mean / SCALE).clamp(-1.0, 1.0))
+    pair.gated(0.5 + 0.5 * value.clamp(-1.0, 1.0))
 }
 
-fn host<'a>(run: &'a Evidence, name: &str) -> Option<&'a Series> {
-    run.series.get(name).filter(|series| series.witness == Witness::Host)
+fn why<'a>(ours: &'a Diagnostic, theirs: &'a Diagnostic) -> &'a str {
+    match (&ours.not_applicable_reason, &theirs.not_applicable_reason) {
+        (Some(reason), _) => reason,
+        (None, Some(_)) => "the baseline has none",
+        (None, None) => "it has no value",
+    }
 }
 
-/// Fraction of the values after the warm-up that spike.
-fn spiking(series: &Series, factor: f64) -> Option<f64> {
-    let values = &series.values;
-    if values.len() < SHORTEST {
-        return None;
-    }
-    let mut spikes = 0u32;
-    let mut window: Vec<Finite> = Vec::with_capacity(WINDOW);
-    for (end, value) in values.iter().enumerate().skip(WARM) {
-        window.clear();
-        window.extend(values.get(end.saturating_sub(WINDOW)..end)?);
-        let middle = window.len() / 2;
-        let (_, median, _) = window.select_nth_unstable(middle);
-        spikes += u32::from(value.get() > factor * median.get().max(0.0));
-    }
-    Some(f64::from(spikes) / (values.len() - WARM) as f64)
+fn mean(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 #[cfg(test)]
@@ -72,6 +64,10 @@ mod tests {
     use crate::{
         policy::ScoreNumbers,
         score::fixture::{run, with_points},
+    };
+    use prism_core::{
+        Evidence, Finite,
+        evidence::{Series, Witness},
     };
 
     fn curve(spikes: usize) -> Series {
@@ -83,39 +79,65 @@ mod tests {
         }
     }
 
-    fn value(saved: f64, subject: Series, baseline: Series) -> Option<f64> {
-        let with = |name: &str, bits: f64, series| {
-            let mut run = with_points(&run(name), &[&[bits, bits]]);
-            run.series = [("gradient_norm".to_owned(), series)].into();
-            run
-        };
-        let (subject, baseline) = (with("subject", 4.0 - saved, subject), with("baseline", 4.0, baseline));
-        let pair = Pair::of(vec![&subject], vec![&baseline], ScoreNumbers::default()).unwrap();
-        health(&pair, &ARCHITECTURE_SIGNALS).ok().map(|reading| reading.value.get())
+    fn with(bits: f64, series: &[(&str, Series)]) -> Evidence {
+        let mut run = with_points(&run("any"), &[&[bits, bits]]);
+        run.series = series.iter().map(|(name, series)| ((*name).to_owned(), series.clone())).collect();
+        run
     }
 
-    #[test]
-    fn spikes_are_counted_against_the_median_of_the_steps_before() {
-        assert_eq!(spiking(&curve(0), 3.0), Some(0.0));
-        assert_eq!(spiking(&curve(2), 3.0), Some(2.0 / 40.0));
-        let falling =
-            Series { values: (0..48).map(|s| Finite::new(100.0 / f64::from(s + 1)).unwrap()).collect(), ..curve(0) };
-        assert_eq!(spiking(&falling, 3.0), Some(0.0));
-        let short = Series { values: vec![Finite::ONE; 15], ..curve(0) };
-        assert_eq!(spiking(&short, 3.0), None);
+    fn told(subject: &Evidence, baseline: &Evidence) -> (Option<f64>, Vec<String>) {
+        let pair = Pair::of(vec![subject], vec![baseline], ScoreNumbers::default()).unwrap();
+        let mut notes = vec![];
+        let read = health(&pair, &DiagnosticThresholds::default(), &mut notes);
+        (read.ok().map(|reading| reading.value.get()), notes)
+    }
+
+    fn spiked(saved: f64, subject: Series, baseline: Series) -> Option<f64> {
+        let with = |bits, series| with(bits, &[("gradient_norm", series)]);
+        told(&with(4.0 - saved, subject), &with(4.0, baseline)).0
     }
 
     #[test]
     fn spikes_lose_and_their_absence_wins_only_with_an_advantage() {
-        assert_eq!(value(0.5, curve(2), curve(0)), Some(0.25));
-        assert_eq!(value(0.5, curve(0), curve(2)), Some(0.75));
-        assert_eq!(value(0.0, curve(0), curve(2)), Some(0.5));
-        assert_eq!(value(0.0, curve(2), curve(0)), Some(0.25));
+        assert_eq!(spiked(0.5, curve(2), curve(0)), Some(0.25));
+        assert_eq!(spiked(0.5, curve(0), curve(2)), Some(0.75));
+        assert_eq!(spiked(0.0, curve(0), curve(2)), Some(0.5));
+        assert_eq!(spiked(0.0, curve(2), curve(0)), Some(0.25));
     }
 
     #[test]
     fn what_a_guest_reports_is_not_read() {
         let guest = Series { witness: Witness::Guest, ..curve(0) };
-        assert_eq!(value(0.5, guest, curve(2)), None);
+        assert_eq!(spiked(0.5, guest, curve(2)), None);
+    }
+
+    fn layers(collapse: f64, sparsity: f64) -> Vec<(&'static str, Series)> {
+        let at =
+            |value: f64| Series { witness: Witness::Host, steps: vec![100], values: vec![Finite::new(value).unwrap()] };
+        vec![("representation_collapse/004_add", at(collapse)), ("useful_sparsity/003_relu", at(sparsity))]
+    }
+
+    #[test]
+    fn a_part_in_trouble_loses_whatever_the_others_do_and_health_wins_only_with_an_advantage() {
+        let value = |saved: f64, ours: (f64, f64), theirs: (f64, f64)| {
+            told(&with(4.0 - saved, &layers(ours.0, ours.1)), &with(4.0, &layers(theirs.0, theirs.1))).0.unwrap()
+        };
+        // At its threshold collapse has a health of a half, and far from it no more than one.
+        assert!((value(0.5, (0.95, 0.1), (0.1, 0.999)) - 0.25).abs() < 1e-9);
+        assert!((value(0.5, (1.0, 0.1), (0.1, 0.1)) - 0.0).abs() < 1e-9);
+        assert_eq!(value(0.5, (0.1, 0.1), (0.5, 0.5)), 0.5);
+        // One of two diagnostics is better by a half.
+        assert!((value(0.5, (0.1, 0.1), (0.95, 0.1)) - 0.625).abs() < 1e-9);
+        assert_eq!(value(0.0, (0.1, 0.1), (0.95, 0.1)), 0.5);
+    }
+
+    #[test]
+    fn what_does_not_apply_is_left_out_on_both_sides_and_named() {
+        let (_, notes) = told(&with(4.0, &layers(0.1, 0.1)), &with(4.0, &layers(0.1, 0.1)));
+        assert!(
+            notes.iter().any(|note| note.contains("attention_diversity (the network has no attention)")),
+            "{notes:?}"
+        );
+        assert_eq!(told(&with(4.0, &[]), &with(4.0, &layers(0.1, 0.1))), (None, vec![]));
     }
 }

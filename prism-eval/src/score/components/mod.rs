@@ -3,19 +3,24 @@
 //! All compare absolute bits per byte with a baseline measured at the same place; none looks at differences within one
 //! submission, so a crippled small model or a bad start can only lose. What isn't bits per byte (health, efficiency,
 //! reproducibility) may lift a component above one half only as far as the submission has an advantage in bits.
+mod benchmark;
 mod completeness;
 mod efficiency;
 mod health;
 mod reproducibility;
 mod robustness;
 mod scaling;
+mod stability;
+mod steps;
 
+pub(super) use benchmark::benchmark_sanity;
 pub(super) use completeness::completeness;
 pub(super) use efficiency::{compute_efficiency, parameter_efficiency};
-pub(super) use health::{ARCHITECTURE_SIGNALS, TRAINING_SIGNALS, health};
+pub(super) use health::health;
 pub(super) use reproducibility::reproducibility;
 pub(super) use robustness::robustness;
 pub(super) use scaling::{Probes, Scaling, learning_and_scaling, scaling};
+pub(super) use stability::stability;
 
 use super::{
     pairing::{Measured, PairingError, paired_over_seeds},

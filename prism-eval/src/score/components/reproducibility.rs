@@ -1,31 +1,17 @@
 //! Whether the result comes back under another seed.
 use super::{Pair, Read};
-use crate::score::pairing::{Measured, mean_bits_per_byte};
-use prism_core::Evidence;
-
-/// Fewest runs whose deviation is worth comparing.
-const RUNS: usize = 3;
+use crate::score::pairing::{Measured, deviation_over_seeds};
 
 /// A smaller deviation over seeds than the baseline's: `1/2 + 1/2 · clamp((baseline's - subject's) / (scale / 10), -1,
 /// 1)` over the runs' mean prequential bits per byte, above one half only with an advantage in bits.
 pub(in crate::score) fn reproducibility(pair: &Pair<'_>) -> Read {
+    let deviation = |runs: &[_]| {
+        let deviation = deviation_over_seeds(runs, Measured::Prequential);
+        deviation.map(prism_core::Finite::get).map_err(|error| format!("{error} on one side"))
+    };
     let (subject, baseline) = (deviation(&pair.subject)?, deviation(&pair.baseline)?);
     let scale = pair.numbers.scale.get() / 10.0;
     pair.gated(0.5 + 0.5 * ((baseline - subject) / scale).clamp(-1.0, 1.0))
-}
-
-fn deviation(runs: &[&Evidence]) -> Result<f64, String> {
-    if runs.len() < RUNS {
-        return Err("fewer than three seeds on one side".into());
-    }
-    let means = runs
-        .iter()
-        .map(|run| mean_bits_per_byte(run, Measured::Prequential).map(|estimate| estimate.mean.get()))
-        .collect::<Result<Vec<f64>, _>>()
-        .map_err(|error| error.to_string())?;
-    let count = means.len() as f64;
-    let center = means.iter().sum::<f64>() / count;
-    Ok((means.iter().map(|mean| (mean - center) * (mean - center)).sum::<f64>() / (count - 1.0)).sqrt())
 }
 
 #[cfg(test)]

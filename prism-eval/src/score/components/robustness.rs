@@ -10,8 +10,9 @@ use crate::{
 
 /// The advantage at each rate of the grid over the baseline at the same rate, and at each probe of sequence and batch
 /// over the baseline there, capped, and averaged: `1/2 + 1/2 · mean of clamp(advantage / scale, -1, 1)`. A rate at which
-/// only one side diverged counts as the other's full advantage; one at which both did, as none. A probe may lift it only
-/// with an advantage at the base (`ahead`): to be stable and worse is no idea.
+/// the subject alone diverged counts as the baseline's full advantage; one at which the baseline did, as none, for there
+/// is nothing to compare with. A probe may lift it only with an advantage at the base (`ahead`): to be stable and worse is
+/// no idea.
 pub(in crate::score) fn robustness(
     subject: &ReferenceGrid<'_>,
     baseline: &ReferenceGrid<'_>,
@@ -31,9 +32,8 @@ pub(in crate::score) fn robustness(
                 sum += (counted(advantage, numbers) / scale).clamp(-1.0, 1.0);
                 errors += advantage.standard_error.get() / scale;
             }
-            (Some(_), None) => sum += 1.0,
             (None, Some(_)) => sum -= 1.0,
-            (None, None) => {}
+            (_, None) => {}
         }
     }
     for share in stability {
@@ -66,6 +66,15 @@ mod tests {
         assert!((value(&runs) - 1.0).abs() < 1e-9);
         runs[2] = failed(&runs[2], FailureClass::MinerCode);
         assert!((value(&runs) - (0.5 + 0.5 / 3.0)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_baseline_that_diverges_pays_nobody() {
+        let mut runs = grid("baseline", &[(1.0, 4.0), (3.0, 3.5)]);
+        runs[1] = failed(&runs[1], FailureClass::MinerCode);
+        let (baseline, subject) = (ReferenceGrid::of(&runs).unwrap(), grid("subject", &[(1.0, 4.0), (3.0, 3.0)]));
+        let subject = ReferenceGrid::of(&subject).unwrap();
+        assert_eq!(robustness(&subject, &baseline, &[], true, &ScoreNumbers::default()).unwrap().value.get(), 0.5);
     }
 
     #[test]

@@ -10,7 +10,11 @@ use prism_eval::{
     },
 };
 use prism_neurons::hub::{self, Hub, HubConfig, Pinned, folder_of};
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 /// Fetch, make or check a dataset.
 #[derive(Debug, Args)]
@@ -112,50 +116,52 @@ enum DataCommand {
 
 impl Data {
     pub(crate) async fn run(self) -> Result<()> {
-        if let DataCommand::Download { revision, subset, out, files, name, endpoint, token_file, at_once, json } =
-            self.command
-        {
-            let config = HubConfig { endpoint, token_file, at_once, ..HubConfig::default() };
-            let pinned = Pinned::new(&name, &revision)?;
-            return download(&Hub::new(config)?, &pinned, &folder_of(&subset)?, &out, files, json).await;
-        }
-        // The others read files for minutes.
-        let done = tokio::task::spawn_blocking(move || self.work()).await;
-        done.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "work on the dataset ended early").because(e))?
-    }
-
-    fn work(self) -> Result<()> {
         match self.command {
-            // Was done where it could wait.
-            DataCommand::Download { .. } => Ok(()),
+            DataCommand::Download { revision, subset, out, files, name, endpoint, token_file, at_once, json } => {
+                let config = HubConfig { endpoint, token_file, at_once, ..HubConfig::default() };
+                let pinned = Pinned::new(&name, &revision)?;
+                download(&Hub::new(config)?, &pinned, &folder_of(&subset)?, &out, files, json).await
+            }
             DataCommand::Prepare { files, out, revision, name, license, tokenizer, benchmark, needle, json } => {
                 let source = Source { name, revision, license };
                 let additions = Additions { tokenizer, benchmarks: named(benchmark, needle)? };
-                let mut last = 0;
-                let mut say = |progress: Progress| -> Result<(), DatasetError> {
-                    match progress {
-                        Progress::Read { documents, file, files } if documents >= last + 100_000 => {
-                            last = documents;
-                            eprintln!("{documents} documents read, file {file} of {files}");
-                        }
-                        Progress::Written { documents } => eprintln!("shard of {documents} documents written"),
-                        _ => {}
-                    }
-                    Ok(())
-                };
-                let manifest = prepare::prepare(&files, &out, &source, &additions, Limits::default(), &mut say)?;
-                show(&manifest, json)
+                blocking(move || prepare(&files, &out, &source, &additions, json)).await
             }
-            DataCommand::Verify { folder, json } => {
-                let (corpus, manifest) = dataset::open(&folder, Limits::default())?;
-                corpus.check_tokens()?;
-                if !json {
-                    println!("fingerprint {}", corpus.fingerprint());
-                }
-                show(&manifest, json)
-            }
+            DataCommand::Verify { folder, json } => blocking(move || verify(&folder, json)).await,
         }
     }
+}
+
+/// Files are read for minutes.
+async fn blocking(work: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|e| Error::new(Kind::Bug, Fault::Validator, "work on the dataset ended early").because(e))?
+}
+
+fn prepare(files: &[PathBuf], out: &Path, source: &Source, additions: &Additions, json: bool) -> Result<()> {
+    let mut last = 0;
+    let mut say = |progress: Progress| -> Result<(), DatasetError> {
+        match progress {
+            Progress::Read { documents, file, files } if documents >= last + 100_000 => {
+                last = documents;
+                eprintln!("{documents} documents read, file {file} of {files}");
+            }
+            Progress::Written { documents } => eprintln!("shard of {documents} documents written"),
+            _ => {}
+        }
+        Ok(())
+    };
+    let manifest = prepare::prepare(files, out, source, additions, Limits::default(), &mut say)?;
+    show(&manifest, json)
+}
+
+fn verify(folder: &Path, json: bool) -> Result<()> {
+    let (corpus, manifest) = dataset::open(folder, Limits::default())?;
+    corpus.check_tokens()?;
+    if !json {
+        println!("fingerprint {}", corpus.fingerprint());
+    }
+    show(&manifest, json)
 }
 
 fn named(choice: Vec<Named>, needle: Vec<Named>) -> Result<BTreeMap<String, (benchmark::Kind, PathBuf)>> {
@@ -170,14 +176,7 @@ fn named(choice: Vec<Named>, needle: Vec<Named>) -> Result<BTreeMap<String, (ben
     Ok(all)
 }
 
-async fn download(
-    hub: &Hub,
-    of: &Pinned,
-    folder: &str,
-    out: &std::path::Path,
-    files: Option<usize>,
-    json: bool,
-) -> Result<()> {
+async fn download(hub: &Hub, of: &Pinned, folder: &str, out: &Path, files: Option<usize>, json: bool) -> Result<()> {
     let mut list = hub.list(of, folder).await?;
     list.truncate(files.unwrap_or(usize::MAX));
     let all: u64 = list.iter().map(|file| file.bytes).sum();
@@ -186,7 +185,7 @@ async fn download(
     let done: Mutex<(BTreeMap<String, u64>, u64)> = Mutex::default();
     let say = |progress: hub::Progress<'_>| match progress {
         hub::Progress::Bytes { file, done: here } => {
-            let mut done = done.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
             done.0.insert(file.path.clone(), here);
             let sum: u64 = done.0.values().sum();
             if sum >= done.1.saturating_add(all.div_ceil(100)) {

@@ -3,6 +3,7 @@ mod bench;
 mod manifest;
 mod place;
 mod report;
+mod signals;
 
 pub(crate) use bench::Bench;
 pub(crate) use place::Place;
@@ -18,10 +19,11 @@ use prism_eval::{
     examination::Examination,
     policy::PrismPolicy,
     run_manifest::DatasetRecord,
-    score::{PrismScorer, recipe_run, tuned_reference},
+    score::{ScorerChoice, recipe_run, tuned_reference},
 };
 use prism_neurons::miner::pack_folder;
 use report::Report;
+use signals::SignalTable;
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
 /// Measure a bundle as a validator would, on public text: curve, comparison and score.
@@ -39,6 +41,9 @@ pub(crate) struct Eval {
     /// says it where this does not.
     #[arg(long, value_parser = mode)]
     mode: Option<RunMode>,
+    /// What evidence is worth: `prism` or `prequential`; the validator's configuration says it where this does not.
+    #[arg(long)]
+    scorer: Option<ScorerChoice>,
     /// The word that stands in for the hash of a block: rows, measuring points and starts follow from it.
     #[arg(long, default_value = "prism")]
     seed: String,
@@ -68,6 +73,7 @@ impl Eval {
         let start = Instant::now();
         let config = self.place.config()?;
         let mode = if self.smoke { RunMode::LocalCpuSmoke } else { self.mode.unwrap_or(config.evaluation.mode) };
+        let scorer = self.scorer.unwrap_or(config.evaluation.scorer).scorer();
         let mut policy = PrismPolicy::of_mode(mode);
         policy.plan.steps = self.steps.unwrap_or(policy.plan.steps);
         let progress = Arc::new(Progress::new(self.json));
@@ -104,7 +110,7 @@ impl Eval {
         let numbers = bench.policy().numbers();
         let candidates = [candidate];
         let round = Round::new(prism_core::Epoch(1), &numbers, &candidates, &rivals);
-        let card = prism_core::Scorer::score(&PrismScorer, &round)?.pop();
+        let card = scorer.score(&round)?.pop();
         let card = card.ok_or_else(|| Error::bug("scorer gave no card"))?;
 
         if let Some(folder) = &self.manifest_dir {
@@ -124,6 +130,7 @@ impl Eval {
             baselines: others.iter().flatten().map(RunSummary::of).collect(),
             curve: counting.map(report::curve).unwrap_or_default(),
             baseline_curve: rival.map(report::curve).unwrap_or_default(),
+            signals: SignalTable::of(&own, others.first().map(Vec::as_slice), &bench.policy().diagnostics),
             score: card,
             score_eligible: false,
             notes: vec![

@@ -95,6 +95,7 @@ fn internal(config: &ValidatorConfig) -> Result<Option<(SocketAddr, Token)>> {
 }
 
 async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>, record: DatasetRecord) -> Result<()> {
+    let internal = internal(config)?;
     let key = key::load(&config.key)?;
     let hotkey = key.hotkey();
     let client = chain::connect(config).await?;
@@ -103,7 +104,6 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>,
     made.map_err(|e| {
         Error::new(Kind::Unavailable, Fault::Validator, format!("folder {} can't be made", folder.display())).because(e)
     })?;
-    let internal = internal(config)?;
     let store = Store::open(folder.join(DATABASE))?;
     let artifacts = Arc::new(FileArtifacts::open(folder.join("artifacts"))?);
     let mut setter = SetterConfig::default();
@@ -131,6 +131,7 @@ async fn run(config: &ValidatorConfig, policy: PrismPolicy, corpus: Arc<Corpus>,
         .weight_setter(SubtensorWeightSetter::new(client, Arc::new(key), setter))
         .policy(policy)
         .cohorts(CohortRule { blocks: config.cohort.blocks, seed })
+        .scorer(config.evaluation.scorer.scorer())
         .workers(config.evaluation.workers as usize)
         .retry(RetryRule {
             attempts: config.evaluation.attempts,

@@ -1,4 +1,5 @@
 //! What `prism eval` shows: one document, as JSON or for people.
+use super::signals::SignalTable;
 use crate::chart;
 use prism_core::{
     Evidence, Finite, ScoreCard,
@@ -20,6 +21,7 @@ pub(super) struct Report {
     pub(super) baselines: Vec<RunSummary>,
     pub(super) curve: Vec<CurvePoint>,
     pub(super) baseline_curve: Vec<CurvePoint>,
+    pub(super) signals: SignalTable,
     pub(super) score: ScoreCard,
     pub(super) score_eligible: bool,
     pub(super) notes: Vec<String>,
@@ -126,6 +128,7 @@ impl fmt::Display for Report {
             writeln!(f, "  {run}")?;
         }
         self.curves(f)?;
+        write!(f, "{}", self.signals)?;
         self.scores(f)?;
         for note in &self.notes {
             writeln!(f, "\nNote: {note}")?;
