@@ -20,7 +20,7 @@ use super::{
 };
 use crate::policy::{PrequentialNumbers, ScoreNumbers};
 use prism_core::{
-    Evidence, Finite, Result, ScoreCard, Scorer,
+    Finite, Result, ScoreCard, Scorer,
     evidence::Estimate,
     score::{Component, Track, TrackScore},
     scorer::{Candidate, Round},

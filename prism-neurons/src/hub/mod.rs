@@ -143,7 +143,7 @@ impl RemoteFile {
 }
 
 /// How far a download has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum Progress<'a> {
     /// Bytes of a file are here, of so many.
