@@ -138,7 +138,9 @@ fn from_evidence_to_shares_only_what_is_new_is_paid() {
     standings.families.insert(FamilyId([200; 32]), FamilyFacts { published: true, class: None });
     for (candidate, card) in candidates.iter().zip(&cards) {
         assert!(card.eligible, "{:?}", card.reasons);
-        standings.record(card, candidate.precedence.hotkey, candidate.precedence, Block(10), 1);
+        for _ in 0..3 {
+            standings.record(card, candidate.precedence.hotkey, candidate.precedence, Block(10), 1);
+        }
     }
     let registered: BTreeSet<Hotkey> = (0..10).map(|byte| Hotkey([byte; 32])).collect();
     let context = RewardContext::new(Block(10), Epoch(1), &registered, None, &numbers);
@@ -164,10 +166,7 @@ fn a_world_that_begins_with_a_record_pays_nobody_for_what_is_on_it() {
             trials: 1,
         }
     };
-    let mut start = Standings::of(vec![
-        showing(1, 1, Track::Architecture, 0.4),
-        showing(2, 200, Track::Training, 0.3),
-    ]);
+    let mut start = Standings::of(vec![showing(1, 1, Track::Architecture, 0.4), showing(2, 200, Track::Training, 0.3)]);
     start.families.insert(FamilyId([200; 32]), FamilyFacts { published: true, class: None });
     let world = WorldNumbers { cohorts: 30, idea_rate: Finite::ZERO, ..WorldNumbers::default() };
     let strategies = vec![Strategy::Copier, Strategy::Renamer, Strategy::RecipePorter, Strategy::Sandbagger];
