@@ -7,6 +7,7 @@ use crate::{
     id::Digest,
     observer::{Observer, Unobserved},
     plan::{Subject, TrainTask},
+    sandbox::Limits,
     seed::Seed,
 };
 use async_trait::async_trait;
@@ -64,6 +65,11 @@ pub struct Surroundings {
     /// Root of the secret draws of audits: which positions, which decoys. `None`, as in production, for randomness of
     /// the operating system: no seed that a miner could ever learn.
     pub secret: Option<Seed>,
+    /// Devices that the run has to itself, by the sandbox's ids; none for a run on the processor.
+    pub devices: Vec<String>,
+    /// What each sandbox of the run may use, but for wall clock, processor time and bytes on the channel, which stay the
+    /// trainer's; all the trainer's without.
+    pub limits: Option<Limits>,
 }
 
 impl Surroundings {
@@ -79,6 +85,8 @@ impl Surroundings {
             checkpoints: None,
             checkpoint_every: Duration::ZERO,
             secret: None,
+            devices: Vec::new(),
+            limits: None,
         }
     }
 
@@ -107,6 +115,20 @@ impl Surroundings {
     #[must_use]
     pub fn with_secret(mut self, secret: Seed) -> Self {
         self.secret = Some(secret);
+        self
+    }
+
+    /// The same, with devices to itself.
+    #[must_use]
+    pub fn on_devices(mut self, devices: Vec<String>) -> Self {
+        self.devices = devices;
+        self
+    }
+
+    /// The same, with limits on each sandbox.
+    #[must_use]
+    pub fn within(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
         self
     }
 

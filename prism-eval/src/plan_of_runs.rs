@@ -35,6 +35,8 @@ pub struct Cohort {
     pub data: DataRef,
     /// One for each rate of [`PlanPolicy::ladder`], in that order.
     pub references: Vec<ReferenceRecipe>,
+    /// Digest of the policy in force, which every task carries: the plan's, unless there is more to it.
+    pub policy: Digest,
 }
 
 impl Cohort {
@@ -57,7 +59,14 @@ impl Cohort {
             let recipe = artifacts.keep_bytes(&recipe.canonical_bytes()).await?;
             references.push(ReferenceRecipe { rate, recipe });
         }
-        Ok(Self { seed, data, references })
+        Ok(Self { seed, data, references, policy: policy.digest() })
+    }
+
+    /// The same under a whole policy, of which the plan is a part.
+    #[must_use]
+    pub fn under(mut self, policy: Digest) -> Self {
+        self.policy = policy;
+        self
     }
 }
 
@@ -422,7 +431,7 @@ fn task(policy: &PlanPolicy, cohort: &Cohort, role: RunRole, subject: Subject) -
         budget,
         context: policy.context(cohort.data.vocabulary).to_map(),
         cohort: cohort.seed,
-        policy: policy.digest(),
+        policy: cohort.policy,
     })
 }
 
@@ -453,6 +462,7 @@ mod tests {
             seed: Seed::of("test", &[seed.as_bytes()]),
             data: DataRef { dataset: Digest::of(b"text"), tokenizer: Digest::of(b"bytes"), vocabulary: 256 },
             references: references.collect(),
+            policy: policy.digest(),
         }
     }
 

@@ -262,6 +262,9 @@ pub struct EpochView {
 pub struct Health {
     /// `ok`, or what is not.
     pub status: String,
+    /// What an operator has to look at, though requests are served: which alarms stand, not what they say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms: Vec<String>,
 }
 
 /// `GET /internal/v1/held`.

@@ -68,13 +68,16 @@ fn tokenizer() -> String {
     };
     let mut tokens: Vec<String> = (0..256).map(letter).collect();
     let mut merges = Vec::new();
-    for (left, right) in [("t", "h"), ("th", "e"), ("\u{120}", "the"), ("i", "n"), ("\u{120}", "a"), ("n", "d"), ("e", "r")] {
+    for (left, right) in
+        [("t", "h"), ("th", "e"), ("\u{120}", "the"), ("i", "n"), ("\u{120}", "a"), ("n", "d"), ("e", "r")]
+    {
         merges.push([left, right]);
         tokens.push(format!("{left}{right}"));
     }
     let vocab: serde_json::Map<String, serde_json::Value> =
         tokens.into_iter().enumerate().map(|(id, token)| (token, id.into())).collect();
-    let level = serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    let level =
+        serde_json::json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     serde_json::json!({
         "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
         "pre_tokenizer": level, "post_processor": null, "decoder": level,
@@ -96,7 +99,8 @@ fn a_dataset_in_the_tokens_of_a_file_with_questions_is_measured_on() {
     let lines = records.map(|d| serde_json::json!({ "id": d.id, "text": d.text }).to_string());
     fs::write(at.join("part.jsonl"), lines.collect::<Vec<_>>().join("\n")).unwrap();
     fs::write(at.join("tokenizer.json"), tokenizer()).unwrap();
-    let question = |n: usize| format!("{{\"context\":\"Number {n} is\",\"choices\":[\" the best\",\" zxqj vk\"],\"answer\":0}}");
+    let question =
+        |n: usize| format!("{{\"context\":\"Number {n} is\",\"choices\":[\" the best\",\" zxqj vk\"],\"answer\":0}}");
     fs::write(at.join("quiz.jsonl"), (0..9).map(question).collect::<Vec<_>>().join("\n")).unwrap();
     fs::write(at.join("far.json"), r#"{"questions":6,"choices":4,"depths":[0.1,0.9]}"#).unwrap();
     let prepare = |out: &str, more: &[&str]| {

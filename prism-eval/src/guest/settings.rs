@@ -1,6 +1,9 @@
 //! Under what a guest runs: one setting for all of a pool, so that a warm one fits every task.
 use super::{Runtime, runner::INSIDE};
-use prism_core::sandbox::{Limits, Network, Property, Root, SandboxSpec};
+use prism_core::{
+    sandbox::{Limits, Network, Property, Root, SandboxSpec},
+    trainer::Surroundings,
+};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -65,6 +68,21 @@ impl GuestSettings {
         }
     }
 
+    /// The same for one run: with devices to itself, a process for each, and within its limits.
+    #[must_use]
+    pub(super) fn around(&self, around: &Surroundings) -> Self {
+        let mut settings = self.clone();
+        if let Some(limits) = &around.limits {
+            let Limits { wall_millis, cpu_time_millis, channel, .. } = settings.limits;
+            settings.limits = Limits { wall_millis, cpu_time_millis, channel, ..limits.clone() };
+        }
+        if !around.devices.is_empty() {
+            settings.processes = u32::try_from(around.devices.len()).unwrap_or(u32::MAX);
+            settings.gpus = around.devices.clone();
+        }
+        settings
+    }
+
     /// What is started, with the runner's folder on this host.
     pub(super) fn spec(&self, runner: &Path) -> SandboxSpec {
         let text = |path: &Path| path.to_string_lossy().into_owned();
@@ -106,5 +124,43 @@ impl GuestSettings {
             required: self.required.clone(),
             labels: BTreeMap::from([("prism".to_owned(), "guest".to_owned())]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::SandboxLimits;
+    use prism_core::artifacts::MemoryArtifacts;
+    use std::sync::Arc;
+
+    #[test]
+    fn a_run_s_sandboxes_get_exactly_its_devices_a_process_for_each_and_its_limits() {
+        let runtime = Runtime {
+            python: "/usr/bin/python3".into(),
+            python_version: "3".into(),
+            torch_version: "2".into(),
+            cuda: false,
+            directories: vec!["/usr".into()],
+            search: vec![],
+            libraries: vec![],
+            files: BTreeMap::new(),
+        };
+        let own = GuestSettings::new(runtime, "/tmp".into());
+        let around = Surroundings::new(Arc::new(MemoryArtifacts::new()));
+        assert_eq!(own.around(&around), own);
+        let narrow = SandboxLimits { memory: 1 << 30, ..SandboxLimits::default() };
+        let leased = around.clone().on_devices(vec!["3".into(), "5".into()]).within(narrow.limits());
+        let spec = own.around(&leased).spec(Path::new("/runner"));
+        assert_eq!(
+            (spec.gpus.as_slice(), spec.network),
+            (["3".to_owned(), "5".to_owned()].as_slice(), Network::Loopback)
+        );
+        assert_eq!((spec.limits.memory, spec.limits.wall_millis), (1 << 30, own.limits.wall_millis));
+        assert_eq!(spec.limits.channel, own.limits.channel);
+        let processes =
+            spec.argv.iter().position(|word| word.ends_with("main.py")).map(|at| spec.argv[at + 2].as_str());
+        assert_eq!(processes, Some("2"));
+        assert_eq!(own.around(&around.within(SandboxLimits::default().limits())), own, "the defaults are the same");
     }
 }

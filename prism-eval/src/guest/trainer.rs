@@ -13,7 +13,10 @@ use prism_core::{
     plan::Subject,
     trainer::{Surroundings, TrainerInfo},
 };
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// Most bytes of a canonical recipe that are read.
 const MAX_RECIPE: u64 = 64 << 10;
@@ -21,9 +24,12 @@ const MAX_RECIPE: u64 = 64 << 10;
 /// Trains bundles of Python, each in a sandbox of its own, audited by others.
 #[derive(Debug)]
 pub struct GuestTrainer {
-    pool: Arc<Pool>,
+    /// As it was made; a run may say otherwise.
+    settings: GuestSettings,
+    /// The pool that stands between runs.
+    pool: Mutex<Arc<Pool>>,
     corpus: Arc<Corpus>,
-    sandbox: String,
+    sandbox: Arc<dyn Sandbox>,
 }
 
 impl GuestTrainer {
@@ -32,8 +38,24 @@ impl GuestTrainer {
     /// # Errors
     /// As [`Pool::new`].
     pub fn new(sandbox: Arc<dyn Sandbox>, corpus: Arc<Corpus>, settings: GuestSettings) -> Result<Self> {
-        let name = sandbox.name().to_owned();
-        Ok(Self { pool: Arc::new(Pool::new(sandbox, settings)?), corpus, sandbox: name })
+        let pool = Mutex::new(Arc::new(Pool::new(Arc::clone(&sandbox), settings.clone())?));
+        Ok(Self { settings, pool, corpus, sandbox })
+    }
+
+    /// The sandboxes for a run: those that wait, where they are what it asks for. A run with devices to itself has its own,
+    /// so that none that waits for somebody else ever holds one of them.
+    fn pool(&self, around: &Surroundings) -> Result<Arc<Pool>> {
+        let settings = self.settings.around(around);
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if *pool.settings() == settings {
+            return Ok(Arc::clone(&pool));
+        }
+        let other = Arc::new(Pool::new(Arc::clone(&self.sandbox), settings)?);
+        if around.devices.is_empty() {
+            // Limits changed for all: those that wait under the old ones are let go.
+            *pool = Arc::clone(&other);
+        }
+        Ok(other)
     }
 
     async fn open(&self, task: &TrainTask, around: &Surroundings) -> Result<Assignment> {
@@ -55,13 +77,13 @@ impl GuestTrainer {
 
     async fn build(
         &self,
+        pool: Arc<Pool>,
         assignment: Assignment,
         from: Option<&Checkpoint>,
         around: &Surroundings,
     ) -> Result<GuestPlayer> {
-        let pool = Arc::clone(&self.pool);
         let Some(from) = from else { return GuestPlayer::build(pool, assignment).await };
-        let (saved, folder) = (from.state(), &self.pool.settings().folder);
+        let (saved, folder) = (from.state(), &self.settings.folder);
         let state = Spooled::fetch(folder, &*around.artifacts, saved.state, saved.bytes).await?;
         GuestPlayer::resume(pool, assignment, &state, from.optimizer_steps()).await
     }
@@ -75,7 +97,7 @@ fn foreign(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 #[async_trait]
 impl Trainer for GuestTrainer {
     fn info(&self) -> TrainerInfo {
-        let gpus = &self.pool.settings().gpus;
+        let gpus = &self.settings.gpus;
         TrainerInfo {
             name: "guest".into(),
             version: env!("CARGO_PKG_VERSION").into(),
@@ -96,15 +118,15 @@ impl Trainer for GuestTrainer {
         let resumes = from.as_ref().map(|from| from.resumes(around.attempt)).unwrap_or_default();
         let mut rows = Dealer::resumed(&self.corpus, task, &resumes)?;
         let assignment = self.open(task, around).await?;
-        let runtime = &self.pool.settings().runtime;
+        let runtime = &self.settings.runtime;
         let engine = format!(
             "guest/{} python/{} torch/{} {}",
             env!("CARGO_PKG_VERSION"),
             runtime.python_version,
             runtime.torch_version,
-            self.sandbox
+            self.sandbox.name()
         );
-        let build = self.build(assignment, from.as_ref(), around);
+        let build = self.build(self.pool(around)?, assignment, from.as_ref(), around);
         let built = match select(pin!(build), around.cancel.cancelled()).await {
             Either::Left((built, _)) => built,
             Either::Right(_) => Err(Error::new(Kind::Cancelled, Fault::Policy, "run was cancelled")),

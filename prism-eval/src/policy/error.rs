@@ -37,6 +37,45 @@ pub enum PolicyError {
     /// A plan that can't be carried out.
     #[error("policy of runs: {0}")]
     Plan(&'static str),
+    /// No section has this name.
+    #[error("no policy section is called `{0}`")]
+    Section(String),
+    /// A row that is no JSON object, or not one that is read.
+    #[error("`{section}`: {problem}")]
+    Text {
+        /// Of which section.
+        section: &'static str,
+        /// What is wrong, and where.
+        problem: String,
+    },
+    /// A key that its section doesn't have.
+    #[error("`{place}` does not exist")]
+    Key {
+        /// The keys that lead there, the section first.
+        place: String,
+    },
+    /// A value of the wrong type or form.
+    #[error("`{place}`: {problem}")]
+    Value {
+        /// The keys that lead there, the section first.
+        place: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A value that a row can't change: what was examined was examined under it.
+    #[error("`{place}` can't be changed by a row: what is on record was examined under it")]
+    Fixed {
+        /// The keys that lead there, the section first.
+        place: String,
+    },
+    /// A rule between the values of a section or of several.
+    #[error("`{place}`: {rule}")]
+    Rule {
+        /// Where.
+        place: &'static str,
+        /// Which rule.
+        rule: String,
+    },
 }
 
 impl From<PolicyError> for Error {

@@ -1,16 +1,32 @@
-//! The numbers of the prism subnet: what is run, what it is worth, what is paid. Each has a default, a range and a
-//! reason; an operator overrides them by name.
+//! The policy of the prism subnet: what is run, what it is worth, what is paid, and under which limits. Every number has a
+//! default, a range and a reason; an operator overrides them by [`Section`].
+mod devices;
 mod error;
+mod limits;
 mod numbers;
 mod plan;
 mod probe;
+mod review;
+mod section;
+mod strict;
 
+pub use devices::{ExecutionTarget, ExecutionTargets, GpuPolicy, MAX_GPUS};
 pub use error::PolicyError;
-pub use numbers::{DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers, ScoreNumbers};
+pub use limits::{ArtifactLimits, SandboxLimits, TooMuch};
+pub use numbers::{
+    ArchitectureShares, BenchmarkWeights, DiagnosticThresholds, DuplicateNumbers, PrequentialNumbers, RewardNumbers,
+    ScoreNumbers, TrainingShares,
+};
 pub use plan::PlanPolicy;
 pub use probe::{Axis, Probe, Trial};
+pub use review::{DatasetPolicy, LossComparability, ReviewPolicy};
+pub use section::Section;
+pub use strict::MAX_ROW_BYTES;
 
-use prism_core::{Digest, Finite, plan::RunMode};
+use prism_core::{
+    Digest, Finite,
+    plan::{DataRef, RunMode},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -19,10 +35,16 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrismPolicy {
-    /// What is run. Its digest is part of every task.
+    /// What is run.
     pub plan: PlanPolicy,
     /// What evidence is worth.
     pub score: ScoreNumbers,
+    /// What each component of the architecture track is worth.
+    pub architecture_shares: ArchitectureShares,
+    /// What each component of the training track is worth.
+    pub training_shares: TrainingShares,
+    /// What each evaluation task is worth.
+    pub benchmark: BenchmarkWeights,
     /// What is paid.
     pub reward: RewardNumbers,
     /// Where diagnostics warn.
@@ -31,6 +53,20 @@ pub struct PrismPolicy {
     pub prequential: PrequentialNumbers,
     /// What a copy is.
     pub duplicate: DuplicateNumbers,
+    /// What becomes of doubt.
+    pub review: ReviewPolicy,
+    /// How many GPUs a run is given.
+    pub gpu: GpuPolicy,
+    /// Which devices there are.
+    pub targets: ExecutionTargets,
+    /// Which text may be measured on.
+    pub datasets: DatasetPolicy,
+    /// Which losses may be compared.
+    pub loss: LossComparability,
+    /// How much a bundle may bring.
+    pub artifacts: ArtifactLimits,
+    /// What a sandbox may use.
+    pub sandbox: SandboxLimits,
 }
 
 impl PrismPolicy {
@@ -58,17 +94,41 @@ impl PrismPolicy {
         Self { score, duplicate, reward, ..policy }
     }
 
-    /// Checks every number against its range.
+    /// Checks every section, and that they fit together.
     ///
     /// # Errors
-    /// The first number out of range, by name.
+    /// The first rule broken, by its place.
     pub fn check(&self) -> Result<(), PolicyError> {
         self.plan.check()?;
         self.score.check()?;
+        self.architecture_shares.check()?;
+        self.training_shares.check()?;
+        self.benchmark.check()?;
         self.reward.check()?;
         self.diagnostics.check()?;
         self.prequential.check()?;
-        self.duplicate.check()
+        self.duplicate.check()?;
+        self.gpu.check()?;
+        self.targets.check()?;
+        self.datasets.check()?;
+        self.loss.check()?;
+        self.artifacts.check()?;
+        self.sandbox.check()?;
+        let (asked, largest) = (self.gpu.most(), self.targets.largest());
+        if asked as usize > largest {
+            let rule = format!("asks for {asked} GPUs, and the largest enabled execution target has {largest}");
+            return Err(PolicyError::Rule { place: "gpu_policy", rule });
+        }
+        Ok(())
+    }
+
+    /// Whether a cohort may be measured on this text.
+    ///
+    /// # Errors
+    /// What forbids it.
+    pub fn admit(&self, data: &DataRef) -> Result<(), PolicyError> {
+        self.datasets.admit(data)?;
+        self.loss.admit(data)
     }
 
     /// The numbers of scoring, rewards, diagnostics and duplicates by name, as [`Round`](prism_core::scorer::Round) and
@@ -76,6 +136,9 @@ impl PrismPolicy {
     #[must_use]
     pub fn numbers(&self) -> BTreeMap<String, Finite> {
         let mut numbers = self.score.numbers();
+        numbers.extend(self.architecture_shares.numbers());
+        numbers.extend(self.training_shares.numbers());
+        numbers.extend(self.benchmark.numbers());
         numbers.extend(self.reward.numbers());
         numbers.extend(self.diagnostics.numbers());
         numbers.extend(self.prequential.numbers());
@@ -83,11 +146,12 @@ impl PrismPolicy {
         numbers
     }
 
-    /// The digest of the whole policy, for receipts and boards.
+    /// The digest of the whole policy, for tasks, manifests, receipts and boards.
     #[must_use]
     pub fn digest(&self) -> Digest {
         // Numbers are finite by type and all keys are strings: there is no value that JSON can't carry.
-        Digest::of(&serde_json::to_vec(self).unwrap_or_default())
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        Digest::of_parts("prism/policy/3", &[&bytes])
     }
 }
 
@@ -150,5 +214,16 @@ mod tests {
         assert_eq!(RewardNumbers::from_numbers(&numbers).unwrap(), policy.reward);
         assert_eq!(DiagnosticThresholds::from_numbers(&numbers).unwrap(), policy.diagnostics);
         assert_eq!(DuplicateNumbers::from_numbers(&numbers).unwrap(), policy.duplicate);
+    }
+
+    #[test]
+    fn a_policy_that_asks_for_more_devices_than_there_are_is_no_whole() {
+        let asks = PrismPolicy::default().with_row(Section::GpuPolicy, r#"{"full_scale_eval": 2}"#).unwrap();
+        let text = asks.check().unwrap_err().to_string();
+        assert_eq!(text, "`gpu_policy`: asks for 2 GPUs, and the largest enabled execution target has 0");
+        let has = r#"{"targets": [{"id": "box", "devices": ["0", "1"], "draining": true}]}"#;
+        asks.with_row(Section::ExecutionTargets, has).unwrap().check().unwrap();
+        let off = r#"{"targets": [{"id": "box", "devices": ["0", "1"], "enabled": false}]}"#;
+        assert!(asks.with_row(Section::ExecutionTargets, off).unwrap().check().is_err());
     }
 }

@@ -205,7 +205,70 @@ numbers! {
     }
 }
 
-fn whole(names: &'static str, parts: [Finite; 2]) -> Result<(), PolicyError> {
+numbers! {
+    /// What each component of the architecture track is worth.
+    ArchitectureShares as "share.architecture" {
+        /// How fast and how evenly over sizes it learns.
+        learning_and_scaling_dynamics = 0.35 in 0.0..=1.0;
+        /// Held-out bits per byte.
+        standardized_lm_quality = 0.20 in 0.0..=1.0;
+        /// Advantage for the work.
+        compute_efficiency = 0.15 in 0.0..=1.0;
+        /// Advantage for the parameters.
+        parameter_efficiency = 0.10 in 0.0..=1.0;
+        /// Health of gradients, activations and curves.
+        diagnostics_health = 0.10 in 0.0..=1.0;
+        /// Stability over sequence length and batch.
+        robustness = 0.05 in 0.0..=1.0;
+        /// Evaluation tasks: never the main signal, for they can be trained for.
+        benchmark_sanity = 0.05 in 0.0..=0.15;
+    }
+}
+
+numbers! {
+    /// What each component of the training track is worth.
+    TrainingShares as "share.training" {
+        /// Held-out improvement over the tuned reference on the same architecture.
+        normalized_heldout_improvement = 0.30 in 0.0..=1.0;
+        /// How evenly it learns.
+        learning_stability = 0.25 in 0.0..=1.0;
+        /// Evaluation tasks: never the main signal, for they can be trained for.
+        benchmark_sanity = 0.15 in 0.0..=0.15;
+        /// Advantage for the work.
+        compute_efficiency = 0.10 in 0.0..=1.0;
+        /// Agreement of repeats.
+        reproducibility = 0.10 in 0.0..=1.0;
+        /// Runs that end well.
+        robustness = 0.05 in 0.0..=1.0;
+        /// What the run left on record.
+        artifact_completeness = 0.05 in 0.0..=1.0;
+    }
+}
+
+numbers! {
+    /// What each evaluation task is worth within benchmark sanity, by the tasks' customary names. One that did not run
+    /// gives its weight to the others.
+    BenchmarkWeights as "benchmark" {
+        /// Knowledge in 57 subjects, multiple choice.
+        mmlu = 0.20 in 0.0..=1.0;
+        /// School arithmetic.
+        gsm8k = 0.15 in 0.0..=1.0;
+        /// Competition mathematics.
+        math = 0.15 in 0.0..=1.0;
+        /// Programs from docstrings.
+        humaneval = 0.15 in 0.0..=1.0;
+        /// School science, the hard part.
+        arc_challenge = 0.10 in 0.0..=1.0;
+        /// A fact found again in a long text.
+        needle = 0.10 in 0.0..=1.0;
+        /// Instructions that can be checked.
+        ifeval = 0.10 in 0.0..=1.0;
+        /// Popular errors, avoided.
+        truthfulqa = 0.05 in 0.0..=1.0;
+    }
+}
+
+fn whole<const N: usize>(names: &'static str, parts: [Finite; N]) -> Result<(), PolicyError> {
     let sum: f64 = parts.iter().map(|part| part.get()).sum();
     if (sum - 1.0).abs() > 1e-9 {
         return Err(PolicyError::Sum { names, sum: number(sum) });
@@ -318,6 +381,80 @@ impl DuplicateNumbers {
     }
 }
 
+impl ArchitectureShares {
+    /// Name and share of each component, in the order of the design.
+    #[must_use]
+    pub fn list(&self) -> [(&'static str, f64); 7] {
+        [
+            ("learning_and_scaling_dynamics", self.learning_and_scaling_dynamics.get()),
+            ("standardized_lm_quality", self.standardized_lm_quality.get()),
+            ("compute_efficiency", self.compute_efficiency.get()),
+            ("parameter_efficiency", self.parameter_efficiency.get()),
+            ("diagnostics_health", self.diagnostics_health.get()),
+            ("robustness", self.robustness.get()),
+            ("benchmark_sanity", self.benchmark_sanity.get()),
+        ]
+    }
+
+    /// Checks ranges, that the shares make a whole, and that benchmarks are not the largest.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        main_signal("share.architecture.benchmark_sanity", &self.list())?;
+        whole("share.architecture", self.list().map(|(_, share)| number(share)))
+    }
+}
+
+impl TrainingShares {
+    /// Name and share of each component, in the order of the design.
+    #[must_use]
+    pub fn list(&self) -> [(&'static str, f64); 7] {
+        [
+            ("normalized_heldout_improvement", self.normalized_heldout_improvement.get()),
+            ("learning_stability", self.learning_stability.get()),
+            ("benchmark_sanity", self.benchmark_sanity.get()),
+            ("compute_efficiency", self.compute_efficiency.get()),
+            ("reproducibility", self.reproducibility.get()),
+            ("robustness", self.robustness.get()),
+            ("artifact_completeness", self.artifact_completeness.get()),
+        ]
+    }
+
+    /// Checks ranges, that the shares make a whole, and that benchmarks are not the largest.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        main_signal("share.training.benchmark_sanity", &self.list())?;
+        whole("share.training", self.list().map(|(_, share)| number(share)))
+    }
+}
+
+/// Benchmarks must weigh less than something else.
+fn main_signal(place: &'static str, shares: &[(&str, f64)]) -> Result<(), PolicyError> {
+    let of = |benchmark: bool| shares.iter().filter(move |(name, _)| (*name == "benchmark_sanity") == benchmark);
+    let most = of(false).map(|(_, share)| *share).fold(0.0, f64::max);
+    if of(true).any(|(_, share)| *share >= most) {
+        return Err(PolicyError::Rule { place, rule: "must not be the largest share".into() });
+    }
+    Ok(())
+}
+
+impl BenchmarkWeights {
+    /// Checks ranges, and that the weights make a whole.
+    ///
+    /// # Errors
+    /// The first rule broken.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.check_ranges()?;
+        let Self { mmlu, gsm8k, math, humaneval, arc_challenge, needle, ifeval, truthfulqa } = *self;
+        whole("benchmark", [mmlu, gsm8k, math, humaneval, arc_challenge, needle, ifeval, truthfulqa])
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -339,5 +476,33 @@ mod tests {
     fn parts_that_do_not_make_a_whole_are_refused() {
         let error = ScoreNumbers::from_numbers(&map("score.architecture", 0.5)).unwrap_err();
         assert_eq!(error.to_string(), "policy numbers `score.architecture, score.training` sum to 0.8, not to 1");
+    }
+
+    #[test]
+    fn shares_make_a_whole_and_benchmarks_are_never_the_main_signal() {
+        ArchitectureShares::default().check().unwrap();
+        TrainingShares::default().check().unwrap();
+        BenchmarkWeights::default().check().unwrap();
+        let more = ArchitectureShares { benchmark_sanity: number(0.16), ..Default::default() };
+        assert!(
+            more.check().unwrap_err().to_string().contains("share.architecture.benchmark_sanity` is 0.16, outside")
+        );
+        let seventh = number(0.85 / 6.0);
+        let flat = ArchitectureShares {
+            learning_and_scaling_dynamics: seventh,
+            standardized_lm_quality: seventh,
+            compute_efficiency: seventh,
+            parameter_efficiency: seventh,
+            diagnostics_health: seventh,
+            robustness: seventh,
+            benchmark_sanity: number(0.15),
+        };
+        let largest = flat.check().unwrap_err().to_string();
+        assert_eq!(largest, "`share.architecture.benchmark_sanity`: must not be the largest share");
+        let short = TrainingShares { robustness: Finite::ZERO, ..Default::default() };
+        let sum = short.check().unwrap_err().to_string();
+        assert!(sum.starts_with("policy numbers `share.training` sum to 0.9") && sum.ends_with("not to 1"), "{sum}");
+        let unknown = ArchitectureShares::from_numbers(&map("share.architecture.luck", 0.1)).unwrap_err();
+        assert_eq!(unknown.to_string(), "no policy number is called `share.architecture.luck`");
     }
 }

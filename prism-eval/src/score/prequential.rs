@@ -199,7 +199,7 @@ mod tests {
     use super::*;
     use crate::score::fixture::{grid, with_held_out};
     use prism_core::{
-        Block, Epoch, FamilyId, Hotkey, SubmissionId,
+        Block, Epoch, Evidence, FamilyId, Hotkey, SubmissionId,
         submission::{Precedence, SubmissionKind},
     };
     use proptest::prelude::*;

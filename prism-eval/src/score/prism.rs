@@ -16,11 +16,11 @@ use super::{
     hardest::Rival,
     pairing::{Measured, PairingError, mean_bits_per_byte, pooled_deviation, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
-    shares::{ARCHITECTURE_SHARES, TRAINING_SHARES, standard_error, weigh},
+    shares::{standard_error, weigh},
     trial::{ended_by_trial, trial_card},
     work::{WorkCurve, is_python, work_ratio},
 };
-use crate::policy::{DiagnosticThresholds, ScoreNumbers};
+use crate::policy::{ArchitectureShares, DiagnosticThresholds, PolicyError, ScoreNumbers, TrainingShares};
 use prism_core::{
     Evidence, Finite, Result, ScoreCard, Scorer, SubmissionId,
     score::{Track, TrackScore},
@@ -49,6 +49,8 @@ impl Scorer for PrismScorer {
     fn score(&self, round: &Round<'_>) -> Result<Vec<ScoreCard>> {
         let numbers = ScoreNumbers::from_numbers(round.policy)?;
         let thresholds = DiagnosticThresholds::from_numbers(round.policy)?;
+        ArchitectureShares::from_numbers(round.policy)?;
+        TrainingShares::from_numbers(round.policy)?;
         let field = Field::of(round, numbers);
         let card = |candidate: &Candidate<'_>| {
             let field = field.as_ref().map_err(Clone::clone);
@@ -67,6 +69,12 @@ pub(super) struct Refusal(pub(super) String);
 
 impl From<RunsError> for Refusal {
     fn from(error: RunsError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<PolicyError> for Refusal {
+    fn from(error: PolicyError) -> Self {
         Self(error.to_string())
     }
 }
@@ -334,7 +342,8 @@ fn architecture(
     if scaling.growth.is_empty() {
         reasons.push("architecture: no scaling probe is part of the plan; learning counts at base size alone".into());
     }
-    weigh("architecture", ARCHITECTURE_SHARES, reads, pair.advantage, reasons)
+    let shares = ArchitectureShares::from_numbers(policy)?.list();
+    weigh("architecture", shares, reads, pair.advantage, reasons)
         .ok_or_else(|| Refusal("no component of the architecture track could be read".into()))
 }
 
@@ -370,7 +379,8 @@ fn training(
         Err("the recipe ran on one family alone".into()),
         completeness(&pair),
     ];
-    weigh("training", TRAINING_SHARES, reads, anchored.advantage, reasons)
+    let shares = TrainingShares::from_numbers(policy)?.list();
+    weigh("training", shares, reads, anchored.advantage, reasons)
         .ok_or_else(|| Refusal("no component of the training track could be read".into()))
 }
 

@@ -74,6 +74,7 @@ pub(super) fn standard_error(score: &TrackScore) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::{super::components::Reading, *};
+    use crate::policy::{ArchitectureShares, TrainingShares};
 
     fn half() -> Read {
         let finite = |value| Finite::new(value).unwrap();
@@ -89,6 +90,12 @@ mod tests {
             let (_, sanity) = shares.iter().find(|(name, _)| *name == "benchmark_sanity").unwrap();
             assert!(sanity < &most && *sanity <= 0.15);
         }
+    }
+
+    #[test]
+    fn a_policy_without_rows_has_the_published_shares() {
+        assert_eq!(ArchitectureShares::default().list(), ARCHITECTURE_SHARES);
+        assert_eq!(TrainingShares::default().list(), TRAINING_SHARES);
     }
 
     #[test]

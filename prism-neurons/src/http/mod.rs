@@ -12,7 +12,7 @@
 //! | `GET /v1/training-variants?architecture=&limit=` | [`TrainingVariants`](crate::wire::TrainingVariants) |
 //! | `GET /v1/epochs?limit=` | [`Epochs`](crate::wire::Epochs) |
 //! | `GET /healthz` | 200 while the process answers |
-//! | `GET /readyz` | 200 while store and chain can be read |
+//! | `GET /readyz` | 200 while store and chain can be read, with the alarms that stand |
 //!
 //! An operator is answered on an address of its own, off unless it is configured, and only with its token:
 //!
@@ -89,18 +89,22 @@ async fn submit(State(api): State<Api>, request: Request<Body>) -> Result<(Statu
 }
 
 async fn health() -> Json<Health> {
-    Json(Health { status: "ok".into() })
+    Json(Health { status: "ok".into(), alarms: Vec::new() })
 }
 
 async fn ready(State(api): State<Api>) -> Response {
-    let store = within(&*api.clock, READY, api.store.queue()).await;
+    let store = within(&*api.clock, READY, api.store.alarms()).await;
     let chain = within(&*api.clock, READY, api.chain.head()).await;
     let part = match (store, chain) {
-        (Some(Ok(_)), Some(Ok(_))) => return health().await.into_response(),
+        (Some(Ok(alarms)), Some(Ok(_))) => {
+            let alarms = alarms.into_iter().map(|alarm| format!("{}: {}", alarm.kind, alarm.subject)).collect();
+            return Json(Health { status: "ok".into(), alarms }).into_response();
+        }
         (Some(Ok(_)), _) => "chain",
         _ => "store",
     };
-    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: format!("{part} can't be read") })).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: format!("{part} can't be read"), alarms: Vec::new() }))
+        .into_response()
 }
 
 async fn no_route(request: Request<Body>) -> Response {

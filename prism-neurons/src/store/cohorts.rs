@@ -50,12 +50,14 @@ pub struct CohortRecord {
 
 impl CohortRecord {
     const COLUMNS: &str =
-        "number, status, opened_block, closed_block, seed_block, seed, policy, policy_json, settled_at";
+        "number, status, opened_block, closed_block, seed_block, seed, policy, policy_json, policy_whole, settled_at";
 
     fn from_row(row: Columns<'_>) -> Result<Self, StoreError> {
         let version: Option<u64> = row.number_option("policy")?;
         let policy = match version {
-            Some(version) => Some(Policy { version, numbers: row.json("policy_json")? }),
+            Some(version) => {
+                Some(Policy { version, numbers: row.json("policy_json")?, whole: row.json_option("policy_whole")? })
+            }
             None => None,
         };
         Ok(Self {
@@ -163,10 +165,13 @@ impl Store {
                 let (what, expected) = ("submission", "examined");
                 return Err(StoreError::State { what, id, found: "pending".into(), expected });
             }
-            let sql = "UPDATE cohorts SET status = 'seeded', seed = ?2, policy = ?3, policy_json = ?4
+            let sql = "UPDATE cohorts SET status = 'seeded', seed = ?2, policy = ?3, policy_json = ?4,
+                         policy_whole = ?5
                        WHERE number = ?1 AND status = 'closed'";
             let numbers = json("policy_json", &policy.numbers)?;
-            let moved = execute(db, sql, params![int(number), seed.0.to_string(), int(policy.version), numbers])?;
+            let whole = policy.whole.as_ref().map(|whole| json("policy_whole", whole)).transpose()?;
+            let values = params![int(number), seed.0.to_string(), int(policy.version), numbers, whole];
+            let moved = execute(db, sql, values)?;
             moved_one(db, moved, number, "closed")?;
             let candidates = "INSERT INTO entrants
                     (cohort, submission, role, kind, family, hotkey, block, extrinsic, local, material)

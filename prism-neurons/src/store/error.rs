@@ -75,6 +75,9 @@ pub enum StoreError {
         /// Where it had to stand.
         expected: &'static str,
     },
+    /// The operating system has no randomness.
+    #[error("no randomness for a name: {0}")]
+    Random(String),
     /// The writer has stopped.
     #[error("store is closed")]
     Closed,
@@ -90,7 +93,9 @@ impl StoreError {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
-            StoreError::Sqlite(_) | StoreError::File { .. } | StoreError::Closed => Kind::Unavailable,
+            StoreError::Sqlite(_) | StoreError::File { .. } | StoreError::Random(_) | StoreError::Closed => {
+                Kind::Unavailable
+            }
             StoreError::InUse(_) | StoreError::State { .. } => Kind::Conflict,
             StoreError::Newer { .. } | StoreError::Older { .. } | StoreError::Migrated(_) => Kind::Unsupported,
             StoreError::Column { .. } | StoreError::Json { .. } => Kind::Corrupt,

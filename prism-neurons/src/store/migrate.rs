@@ -3,11 +3,12 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
     include_str!("schema/0004.sql"),
+    include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
 ];
@@ -76,6 +77,45 @@ mod tests {
         let before = schema(&db);
         migrate(&mut db).unwrap();
         assert_eq!(schema(&db), before);
+    }
+
+    #[test]
+    fn rows_of_numbers_become_rows_of_sections_and_what_was_refused_stays_refused() {
+        let mut db = Connection::open_in_memory().unwrap();
+        for sql in &MIGRATIONS[..4] {
+            db.execute_batch(sql).unwrap();
+        }
+        let old = [
+            r#"{"reward.margin": 0.05, "score.z": 3}"#,
+            r#"{"reward.target": 0.2}"#,
+            r#"{"margin": 0.1, "score.z": 4}"#,
+            r#"{"score.z": 1e999, "reward.z": true}"#,
+            "nothing of the kind",
+            "[1]",
+        ];
+        for (numbers, at) in old.iter().zip(1..) {
+            let row = "INSERT INTO policy (numbers, note, created_at) VALUES (?1, 'why', ?2)";
+            db.execute(row, params![numbers, at]).unwrap();
+        }
+        db.execute_batch(MIGRATIONS[4]).unwrap();
+        let mut rows = db.prepare("SELECT version, section, value, note, created_at FROM policy ORDER BY 1").unwrap();
+        let rows = rows.query_map([], |row| {
+            assert_eq!(row.get::<_, String>(3)?, "why");
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get::<_, i64>(4)?))
+        });
+        let rows: Vec<_> = rows.unwrap().collect::<Result<_, _>>().unwrap();
+        let (rewards, scores) = ("reward_pools".to_owned(), "score_weights".to_owned());
+        let row = |version, section: &String, value: &str, at| (version, section.clone(), value.to_owned(), at);
+        assert_eq!(rows[0], row(7, &rewards, r#"{"margin":0.05}"#, 1));
+        assert_eq!(rows[1], row(8, &scores, r#"{"z":3}"#, 1));
+        assert_eq!(rows[2], row(9, &rewards, r#"{"target":0.2}"#, 2));
+        assert_eq!(rows[3], row(10, &scores, "{}", 2));
+        assert_eq!((rows[4].2.as_str(), rows[5].2.as_str()), (old[2], old[2]));
+        assert_eq!(rows[6].2, r#"{"z":true}"#);
+        assert!(rows[7].2.starts_with(r#"{"z":"#), "{rows:?}");
+        assert_eq!((rows[8].2.as_str(), rows[10].2.as_str(), rows.len()), (old[4], old[5], 12));
+        db.execute("INSERT INTO policy (section, value) VALUES ('plan', '{}')", []).unwrap();
+        assert_eq!(db.last_insert_rowid(), 19);
     }
 
     #[test]

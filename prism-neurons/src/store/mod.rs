@@ -13,14 +13,20 @@
 //! | [`holds`] | `holds` |
 //! | [`cohorts`] | `cohorts`, `entrants` |
 //! | [`runs`] | `runs`, `entrant_runs` |
+//! | [`claims`] | who carries out which of the `runs`, and with `leases` `device_leases` |
 //! | [`scores`] | `score_cards`, `showings` |
 //! | [`manifests`] | `manifests` |
 //! | [`payments`] | `allocations`, `receipts` |
 //! | [`policy`] | `policy` |
+//! | [`alarms`] | `alarms` |
 //! | [`boards`] | read only: what may be published |
 //! | [`artifacts`] | none: content-addressed files beside the database |
+pub mod alarms;
 pub mod artifacts;
 pub mod boards;
+pub mod claims;
+#[cfg(test)]
+mod claims_tests;
 pub mod cohorts;
 mod column;
 #[cfg(test)]
@@ -32,6 +38,7 @@ pub mod families;
 mod hold_tests;
 pub mod holds;
 pub mod intake;
+pub mod leases;
 pub mod manifests;
 mod migrate;
 pub mod nonces;
@@ -74,8 +81,12 @@ struct Inner {
     writer: mpsc::Sender<Job>,
     /// `None` in memory: there is one connection only, the writer's.
     readers: Option<Arc<Readers>>,
-    /// Held as long as the store is open: one process writes.
+    /// Held as long as the store is open: nobody else has it to himself.
     _lock: Option<File>,
+    /// Under which name runs are claimed.
+    owner: String,
+    /// The runs that this process carries out.
+    live: claims::Live,
     #[cfg(test)]
     writes_left: std::sync::atomic::AtomicI64,
 }
@@ -140,13 +151,27 @@ impl Store {
     }
 
     fn over(db: Connection, readers: Option<Arc<Readers>>, lock: Option<File>) -> Result<Self, StoreError> {
+        let mut name = [0; 16];
+        getrandom::fill(&mut name).map_err(|error| StoreError::Random(error.to_string()))?;
+        let sole = lock.is_some() || readers.is_none();
+        let owner = format!("{}{}", if sole { claims::SOLE } else { "one-" }, hex::encode(name));
         Ok(Self(Arc::new(Inner {
             writer: spawn_writer(db)?,
             readers,
             _lock: lock,
+            owner,
+            live: claims::Live::default(),
             #[cfg(test)]
             writes_left: std::sync::atomic::AtomicI64::new(i64::MAX),
         })))
+    }
+
+    fn owner(&self) -> &str {
+        &self.0.owner
+    }
+
+    fn live(&self) -> claims::Live {
+        Arc::clone(&self.0.live)
     }
 
     /// Lets this many transactions happen and then no more, as if the process had been killed.

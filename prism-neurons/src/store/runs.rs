@@ -1,12 +1,13 @@
-//! Runs: planned, started, finished or given up; and the evidence, as the very bytes that were hashed.
+//! Runs: planned, done or given up; and the evidence, as the very bytes that were hashed. Who carries them out is in
+//! [`claims`](super::claims).
 use super::{
     Store, StoreError,
-    column::{Columns, execute, first, int, json, millis, rows, word},
+    column::{Columns, execute, first, int, json, rows},
 };
-use prism_core::{Digest, Evidence, SubmissionId, TaskId, TrainTask, evidence::RunOutcome};
+use prism_core::{Digest, Evidence, SubmissionId, TaskId, TrainTask};
 use rusqlite::{Connection, params};
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
 /// How far a run has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,74 +92,6 @@ impl Store {
         .await
     }
 
-    /// Runs that were going on when the last process ended are to be done again. Their attempts stay counted.
-    ///
-    /// # Errors
-    /// Those of the database.
-    pub async fn recover_runs(&self) -> Result<usize, StoreError> {
-        self.write(|db| execute(db, "UPDATE runs SET status = 'pending' WHERE status = 'running'", [])).await
-    }
-
-    /// Starts a run that is due, also one that a worker was dropped from. Says which attempt this is, from 1.
-    ///
-    /// # Errors
-    /// `State` when it is done or abandoned.
-    pub async fn start_run(&self, task: TaskId, now: SystemTime) -> Result<u32, StoreError> {
-        self.write(move |db| {
-            let sql = "UPDATE runs SET status = 'running', attempts = attempts + 1, started_at = ?2
-                       WHERE task = ?1 AND status IN ('pending', 'running')";
-            let moved = execute(db, sql, params![task.to_string(), millis(now)])?;
-            moved_one(db, moved, task, "due")?;
-            let sql = "SELECT attempts FROM runs WHERE task = ?1";
-            let attempts = first(db, sql, [task.to_string()], |row| row.number("attempts"))?;
-            attempts.ok_or_else(|| StoreError::NotFound { what: "run", id: task.to_string() })
-        })
-        .await
-    }
-
-    /// Records a running run's evidence and says under which digest.
-    ///
-    /// # Errors
-    /// `State` when it is not running.
-    pub async fn finish_run(&self, evidence: &Evidence, now: SystemTime) -> Result<Digest, StoreError> {
-        let task = evidence.task.id();
-        let bytes = serde_json::to_vec(evidence).map_err(|source| StoreError::Json { column: "evidence", source })?;
-        let class = match &evidence.outcome {
-            RunOutcome::Completed => None,
-            RunOutcome::Failed { class, .. } => Some(word("class", class)?),
-        };
-        self.write(move |db| {
-            let digest = Digest::of(&bytes);
-            let sql = "UPDATE runs SET status = 'done', evidence = ?2, digest = ?3, class = ?4, error = NULL,
-                       checkpoint = NULL, ended_at = ?5 WHERE task = ?1 AND status = 'running'";
-            let values = params![task.to_string(), bytes, digest.to_string(), class, millis(now)];
-            let moved = execute(db, sql, values)?;
-            moved_one(db, moved, task, "running")?;
-            Ok(digest)
-        })
-        .await
-    }
-
-    /// Records that this machine failed at a running run: to be done again, or given up.
-    ///
-    /// # Errors
-    /// `State` when it is not running.
-    pub async fn fail_run(
-        &self,
-        task: TaskId,
-        error: String,
-        give_up: bool,
-        now: SystemTime,
-    ) -> Result<(), StoreError> {
-        self.write(move |db| {
-            let status = if give_up { "abandoned" } else { "pending" };
-            let sql = "UPDATE runs SET status = ?2, error = ?3, ended_at = ?4 WHERE task = ?1 AND status = 'running'";
-            let moved = execute(db, sql, params![task.to_string(), status, error, millis(now)])?;
-            moved_one(db, moved, task, "running")
-        })
-        .await
-    }
-
     /// Records what the next attempt at a run goes on from, while this attempt is running. Gives back what it was before,
     /// which nobody asks for any more.
     ///
@@ -207,7 +140,8 @@ impl Store {
     /// Those of the database.
     pub async fn retry_baselines(&self, cohort: u64) -> Result<usize, StoreError> {
         self.write(move |db| {
-            let sql = "UPDATE runs SET status = 'pending', attempts = 0, checkpoint = NULL
+            let sql = "UPDATE runs SET status = 'pending', attempts = 0, orphaned = 0, not_before = NULL,
+                         checkpoint = NULL
                        WHERE status = 'abandoned' AND task IN (
                            SELECT er.task FROM entrant_runs er JOIN entrants e USING (cohort, submission)
                            WHERE cohort = ?1 AND e.role = 'baseline')";
@@ -284,7 +218,8 @@ fn read_evidence(row: Columns<'_>) -> Result<Evidence, StoreError> {
     serde_json::from_slice(&bytes).map_err(|source| StoreError::Json { column: "evidence", source })
 }
 
-fn moved_one(db: &Connection, moved: usize, task: TaskId, expected: &'static str) -> Result<(), StoreError> {
+/// Turns "no row moved" into why.
+pub(super) fn moved_one(db: &Connection, moved: usize, task: TaskId, expected: &'static str) -> Result<(), StoreError> {
     if moved == 1 {
         return Ok(());
     }

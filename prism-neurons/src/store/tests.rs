@@ -1,5 +1,6 @@
 //! The way of a submission through the store, cut off at every place and taken up again.
 use super::{
+    claims::{Claim, Next, Terms},
     cohorts::{CohortStatus, Entrant, EntrantRole},
     intake::{Arrival, NotAccepted},
     payments::{AllocationRecord, ReceiptRecord},
@@ -21,6 +22,7 @@ use prism_core::{
     standings::{Class, FamilyFacts},
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
+use prism_eval::policy::{ExecutionTargets, GpuPolicy};
 use std::{
     collections::BTreeMap,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -146,6 +148,16 @@ fn card(id: SubmissionId, total: f64) -> ScoreCard {
     }
 }
 
+/// The next run of the first cohort, on the processor.
+async fn claimed(store: &Store) -> Option<Claim> {
+    let (gpu, targets) = (GpuPolicy::default(), ExecutionTargets::default());
+    let terms = Terms { lease: Duration::from_secs(60), gpu, targets };
+    match store.claim_run(1, terms, now()).await.unwrap() {
+        Next::Run(claim) => Some(*claim),
+        _ => None,
+    }
+}
+
 /// A store on disk that is closed and opened again before every step.
 struct Reopened {
     folder: tempfile::TempDir,
@@ -182,7 +194,7 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     let cohort = store.step().unsettled_cohort().await.unwrap().unwrap();
     assert_eq!((cohort.status, cohort.seed_block), (CohortStatus::Closed, Some(Block(12))));
     let seed = Seed::of("test", &[b"seed"]);
-    let policy = Policy { version: 3, numbers: [("z".to_owned(), Finite::ONE)].into() };
+    let policy = Policy::new(3, prism_eval::policy::PrismPolicy::smoke());
     store.step().seed_cohort(1, seed, policy.clone(), vec![], now()).await.unwrap();
     let cohort = store.step().unsettled_cohort().await.unwrap().unwrap();
     assert_eq!((cohort.seed, cohort.policy), (Some(seed), Some(policy)));
@@ -192,19 +204,25 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     let tasks = [task("a"), task("b")];
     assert_eq!(store.step().plan_runs(1, vec![(first.id, tasks.to_vec())]).await.unwrap(), 2);
     assert_eq!(store.step().plan_runs(1, vec![(first.id, tasks.to_vec())]).await.unwrap(), 0);
-    assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 1);
+    let first_claim = claimed(store.step()).await.unwrap();
+    assert_eq!((first_claim.task.id(), first_claim.attempt), (tasks[0].id(), 1));
     // Killed while running: the attempt stays counted.
-    assert_eq!(store.step().recover_runs().await.unwrap(), 1);
-    assert_eq!(store.step().recover_runs().await.unwrap(), 0);
-    assert_eq!(store.step().start_run(tasks[0].id(), now()).await.unwrap(), 2);
-    let digest = store.step().finish_run(&evidence(&tasks[0]), now()).await.unwrap();
+    assert_eq!(store.step().recover_runs(now()).await.unwrap(), 1);
+    assert_eq!(store.step().recover_runs(now()).await.unwrap(), 0);
+    let claim = claimed(store.step()).await.unwrap();
+    assert_eq!((claim.task.id(), claim.attempt), (tasks[0].id(), 2));
+    let late = store.step().finish_run(&first_claim, &evidence(&tasks[0]), now()).await.unwrap_err();
+    assert_eq!(late.to_string(), format!("run {} is running, not running in this attempt", tasks[0].id()));
+    let digest = store.step().finish_run(&claim, &evidence(&tasks[0]), now()).await.unwrap();
     assert_eq!(digest, Digest::of(&serde_json::to_vec(&evidence(&tasks[0])).unwrap()));
-    let again = store.step().start_run(tasks[0].id(), now()).await.unwrap_err();
-    assert_eq!(again.to_string(), format!("run {} is done, not due", tasks[0].id()));
+    let again = store.step().finish_run(&claim, &evidence(&tasks[0]), now()).await.unwrap_err();
+    assert_eq!(again.to_string(), format!("run {} is done, not running in this attempt", tasks[0].id()));
     let due = store.step().due_runs(1).await.unwrap();
     assert_eq!(due.iter().map(|run| &run.task).collect::<Vec<_>>(), [&tasks[1]]);
-    store.step().start_run(tasks[1].id(), now()).await.unwrap();
-    store.step().fail_run(tasks[1].id(), "disk full".into(), true, now()).await.unwrap();
+    let claim = claimed(store.step()).await.unwrap();
+    let foreign = store.step().finish_run(&claim, &evidence(&tasks[0]), now()).await.unwrap_err();
+    assert!(foreign.to_string().ends_with("not its own"), "{foreign}");
+    store.step().fail_run(&claim, "disk full".into(), None, now()).await.unwrap();
     let statuses: Vec<RunStatus> = store.step().runs(1, first.id).await.unwrap().iter().map(|r| r.status).collect();
     assert_eq!(statuses, [RunStatus::Done, RunStatus::Abandoned]);
     assert_eq!(store.step().evidence(1).await.unwrap()[&first.id], [evidence(&tasks[0])]);
@@ -407,8 +425,8 @@ async fn evidence_that_was_changed_behind_our_back_is_not_handed_out() {
     store.seed_cohort(1, Seed::of("t", &[]), Policy::default(), vec![entrant], now()).await.unwrap();
     let task = task("a");
     store.plan_runs(1, vec![(id, vec![task.clone()])]).await.unwrap();
-    store.start_run(task.id(), now()).await.unwrap();
-    store.finish_run(&evidence(&task), now()).await.unwrap();
+    let claim = claimed(&store).await.unwrap();
+    store.finish_run(&claim, &evidence(&task), now()).await.unwrap();
     let lie = "UPDATE runs SET evidence = CAST(replace(CAST(evidence AS TEXT), 'completed', 'completee') AS BLOB)";
     store.write(|db| Ok(db.execute(lie, [])?)).await.unwrap();
     let error = store.evidence(1).await.unwrap_err();

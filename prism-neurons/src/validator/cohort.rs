@@ -14,7 +14,7 @@ use prism_core::{
     submission::{Precedence, Submission, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::{
-    policy::{DuplicateNumbers, PrismPolicy, RewardNumbers, ScoreNumbers},
+    policy::{PlanPolicy, RewardNumbers},
     reward::to_be_confirmed,
 };
 
@@ -118,8 +118,9 @@ impl Validator {
                 return Err(prism_core::Error::new(Kind::Conflict, prism_core::Fault::Validator, text));
             }
         };
-        self.postpone(cohort, seed).await?;
         let policy = self.policy_in_force().await?;
+        let plan = policy.whole.as_ref().map_or(&self.0.policy.plan, |whole| &whole.plan);
+        self.postpone(cohort, seed, plan).await?;
         let others = self.others(&policy).await?;
         self.0.store.seed_cohort(cohort.number, seed, policy, others, self.0.clock.now()).await?;
         tracing::info!(cohort = cohort.number, seed = %seed.0, "cohort seeded");
@@ -127,8 +128,7 @@ impl Validator {
     }
 
     /// Moves whom the budget of a closed cohort does not hold to the open one.
-    async fn postpone(&self, cohort: &CohortRecord, seed: Seed) -> Result<()> {
-        let plan = &self.0.policy.plan;
+    async fn postpone(&self, cohort: &CohortRecord, seed: Seed, plan: &PlanPolicy) -> Result<()> {
         let Some(budget) = plan.cohort_millis() else { return Ok(()) };
         let pending = self.0.store.submissions(Some(cohort.number), Some(SubmissionStatus::Pending), usize::MAX >> 1);
         let mut lots = Vec::new();
@@ -144,20 +144,6 @@ impl Validator {
         }
         tracing::info!(cohort = cohort.number, waiting = waiting.len(), "submissions wait for the next cohort: budget");
         Ok(self.0.store.postpone(cohort.number, waiting, self.0.clock.now()).await?)
-    }
-
-    /// The newest valid policy; refused rows are named in the log.
-    pub(super) async fn policy_in_force(&self) -> Result<Policy> {
-        let check = |numbers: &_| {
-            ScoreNumbers::from_numbers(numbers).and_then(|score| score.check()).map_err(|e| e.to_string())?;
-            RewardNumbers::from_numbers(numbers).and_then(|reward| reward.check()).map_err(|e| e.to_string())?;
-            DuplicateNumbers::from_numbers(numbers).and_then(|copies| copies.check()).map_err(|e| e.to_string())
-        };
-        let reading = self.0.store.policy(&self.0.policy.numbers(), check).await?;
-        for (version, defect) in &reading.refused {
-            tracing::error!(version, defect, "policy row refused; the former one stays in force");
-        }
-        Ok(reading.policy)
     }
 
     /// Whoever showed an advantage in the newest settled cohort that counts only once it is confirmed in the next.
@@ -199,9 +185,4 @@ impl Validator {
 pub(super) fn frontier_numbers(policy: &Policy) -> Result<(Finite, Finite)> {
     let reward = RewardNumbers::from_numbers(&policy.numbers)?;
     Ok((reward.margin, reward.z))
-}
-
-/// The plan's digest and the numbers in force, in one digest, for weights and boards.
-pub(super) fn policy_digest(own: &PrismPolicy, policy: &Policy) -> prism_core::Digest {
-    prism_core::Digest::of_parts("prism/policy/2", &[&own.plan.digest().0, &policy.digest().0])
 }

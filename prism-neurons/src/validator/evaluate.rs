@@ -36,50 +36,53 @@ impl Validator {
         let shared = self.shared_by(&cohort).await?;
         let mut field = Vec::new();
         for entrant in &entrants {
-            field.push((entrant.submission, measured(self.plan_policy(), entrant)?));
+            field.push((entrant.submission, measured(self.plan_policy(&cohort), entrant)?));
         }
         let mut plans = Vec::new();
         for (submission, entrant) in &field {
-            plans.push((*submission, plan_of_runs(self.plan_policy(), &shared, entrant)?));
+            plans.push((*submission, plan_of_runs(self.plan_policy(&cohort), &shared, entrant)?));
         }
         let mut planned = self.0.store.plan_runs(cohort.number, plans).await?;
-        let mut done = self.carry_out(cohort.number, cancel).await?;
+        let mut done = self.carry_out(&cohort, cancel).await?;
         loop {
-            let further = self.plan_further(cohort.number, &shared, &field).await?;
+            let further = self.plan_further(&cohort, &shared, &field).await?;
             if further == 0 {
                 return Ok(planned + done > 0);
             }
             planned += further;
-            done += self.carry_out(cohort.number, cancel).await?;
+            done += self.carry_out(&cohort, cancel).await?;
         }
     }
 
-    fn plan_policy(&self) -> &PlanPolicy {
-        &self.0.policy.plan
+    /// The plan that a cohort was seeded under: rows and configuration that came since don't change what is measured.
+    fn plan_policy<'a>(&'a self, cohort: &'a CohortRecord) -> &'a PlanPolicy {
+        &self.policy_of(cohort).plan
     }
 
     async fn shared_by(&self, cohort: &CohortRecord) -> Result<Cohort> {
         let Some(seed) = cohort.seed else {
             return Err(Error::bug(format!("cohort {} is seeded and has no seed", cohort.number)));
         };
-        Cohort::new(seed, self.0.data.clone(), self.plan_policy(), &*self.0.artifacts).await
+        Ok(Cohort::new(seed, self.0.data.clone(), self.plan_policy(cohort), &*self.0.artifacts)
+            .await?
+            .under(self.policy_of(cohort).digest()))
     }
 
     /// Plans what follows from the evidence so far. How many runs are new.
     async fn plan_further(
         &self,
-        cohort: u64,
+        cohort: &CohortRecord,
         shared: &Cohort,
         field: &[(SubmissionId, plan_of_runs::Entrant)],
     ) -> Result<usize> {
-        let evidence = self.0.store.evidence(cohort).await?;
+        let evidence = self.0.store.evidence(cohort.number).await?;
         let mut measured = Vec::new();
         for (submission, entrant) in field {
             let runs = evidence.get(submission).map(Vec::as_slice).unwrap_or_default();
             measured.push(Measured { entrant, runs });
         }
-        let tasks = plan_further(self.plan_policy(), shared, &measured)?;
+        let tasks = plan_further(self.plan_policy(cohort), shared, &measured)?;
         let plans = field.iter().map(|(submission, _)| *submission).zip(tasks).collect();
-        Ok(self.0.store.plan_runs(cohort, plans).await?)
+        Ok(self.0.store.plan_runs(cohort.number, plans).await?)
     }
 }

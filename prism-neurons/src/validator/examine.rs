@@ -17,7 +17,7 @@ use prism_core::{
     Cancel, Error, Fault, Kind, Result, SubmissionId,
     artifacts::ArtifactsExt,
     observer::Event,
-    reviewer::{Source, Verdict, verdict},
+    reviewer::{Source, Verdict},
     submission::{Payload, SubmissionKind, SubmissionStatus},
 };
 use prism_eval::{
@@ -25,7 +25,7 @@ use prism_eval::{
     duplicate::Action,
     examination::{Content, Examination},
     guest::GuestBundle,
-    policy::DuplicateNumbers,
+    policy::{DuplicateNumbers, ReviewPolicy},
     review::Review,
 };
 
@@ -40,6 +40,8 @@ const UNKNOWN_FAMILY: &str = "family.unknown";
 
 /// The rule that code trains Python only.
 const LANGUAGE: &str = "family.language";
+/// The rule that a bundle brings no more than the policy takes.
+const TOO_MUCH: &str = "policy.artifact_limits";
 /// The rule of a reviewer that failed: an error is not a pass.
 pub(super) const REVIEW_FAILED: &str = "review.failed";
 /// What its miner reads of a hold for what it resembles. Whose work, and how much, is in the report, for the operator:
@@ -113,8 +115,13 @@ impl Validator {
             Err(error) => return Ok((rejected(None, error.rule(), error.to_string()), Vec::new())),
         };
         let kind = examination.kind();
+        let policy = self.read_policy().await?.policy;
+        let policy = policy.whole.as_deref().unwrap_or(&self.0.policy);
+        if let Err(error) = policy.artifacts.admit(bytes.len() as u64, &examination.bundle) {
+            return Ok((rejected(Some(kind), TOO_MUCH, error.to_string()), Vec::new()));
+        }
         let rulings = self.0.store.rulings(id).await?;
-        let (verdict, findings) = match self.review(id, &examination, cancel).await {
+        let (verdict, findings) = match self.review(id, &examination, &policy.review, cancel).await {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
             Err(error) if rulings.reviewed => {
@@ -140,6 +147,7 @@ impl Validator {
         &self,
         submission: SubmissionId,
         examination: &Examination,
+        policy: &ReviewPolicy,
         cancel: &Cancel,
     ) -> Result<(Verdict, Vec<ReviewerFinding>)> {
         let files: Vec<(String, Vec<u8>)> =
@@ -156,7 +164,7 @@ impl Validator {
                 findings.push((reviewer.name().to_owned(), finding));
             }
         }
-        Ok((verdict(&judged), findings))
+        Ok((policy.verdict(&judged), findings))
     }
 
     /// Which family it belongs to and what is measured of it.
@@ -266,13 +274,18 @@ fn unknown_family(target: &str) -> String {
 impl Precheck for Validator {
     async fn check(&self, bundle: &[u8]) -> Result<SubmissionKind, IntakeError> {
         let refused = |rule: &str, message: String| IntakeError::Bundle { rule: rule.to_owned(), message };
-        let (bundle, context, limits) = (bundle.to_vec(), self.context(), self.limits());
+        let (payload, bundle, context, limits) = (bundle.len(), bundle.to_vec(), self.context(), self.limits());
         // Unpacking and resolving take processor time that belongs on another thread than the requests.
         let examined = tokio::task::spawn_blocking(move || Examination::of(&bundle, &context, &limits)).await;
         let examined = examined.map_err(|error| {
             IntakeError::Check(Error::new(Kind::Bug, Fault::Validator, "examination ended early").because(error))
         })?;
         let examination = examined.map_err(|error| refused(error.rule(), error.to_string()))?;
+        let policy = self.read_policy().await.map_err(IntakeError::Check)?.policy;
+        let artifacts = policy.whole.as_ref().map_or(&self.0.policy.artifacts, |whole| &whole.artifacts);
+        if let Err(error) = artifacts.admit(payload as u64, &examination.bundle) {
+            return Err(refused(TOO_MUCH, error.to_string()));
+        }
         if let Some(target) = examination.target() {
             let family = self.0.store.family(target).await.map_err(IntakeError::Store)?;
             if family.is_none() {

@@ -29,7 +29,7 @@ pub(super) const BORDERLINE: &str = "duplicate.borderline";
 impl Validator {
     /// What a copy is, as of now.
     pub(super) async fn duplicate_numbers(&self) -> Result<DuplicateNumbers> {
-        Ok(DuplicateNumbers::from_numbers(&self.policy_in_force().await?.numbers)?)
+        Ok(DuplicateNumbers::from_numbers(&self.read_policy().await?.policy.numbers)?)
     }
 
     /// What a submission resembles among those that came before it; none where the family it targets is not on record.

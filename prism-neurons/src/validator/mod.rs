@@ -7,6 +7,7 @@
 //! | submissions to what is measured | `examine` |
 //! | what is held, and for how long | `holds` |
 //! | cohorts open, close and get their seed | `cohort` |
+//! | the policy in force | `policy` |
 //! | the plan of runs | `evaluate` |
 //! | runs to evidence | `carry_out` |
 //! | evidence to score cards and standings | `settle` |
@@ -30,6 +31,9 @@ mod material;
 mod pay;
 #[cfg(test)]
 mod plan_tests;
+mod policy;
+#[cfg(test)]
+mod policy_tests;
 #[cfg(test)]
 mod resume_tests;
 #[cfg(test)]
@@ -155,7 +159,7 @@ impl Validator {
     /// # Errors
     /// Those of store and chain.
     pub async fn start(&self) -> Result<()> {
-        self.store().recover_runs().await?;
+        self.store().recover_runs(self.0.clock.now()).await?;
         self.publish_baselines().await?;
         self.ensure_open_cohort().await?;
         self.write_manifests().await;

@@ -1,5 +1,5 @@
 //! From standings to weights on the chain. The receipt is on record before anything is sent, and after every step.
-use super::{Step, Validator, cohort::policy_digest};
+use super::{Step, Validator, policy::policy_digest};
 use crate::store::payments::{AllocationRecord, ReceiptRecord};
 use prism_core::{
     Epoch, Error, Fault, Finite, Hotkey, Kind, Result, WeightIntent,

@@ -21,7 +21,7 @@ use std::{
     io,
     sync::{
         Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicUsize, Ordering},
     },
 };
 use tower::ServiceExt as _;
@@ -122,8 +122,8 @@ impl io::Write for Log {
 
 /// Alice's runs fail with the row in their text, on this machine first. Bob's doesn't end while it is to wait.
 fn trainer(waits: impl Fn() -> bool + Send + Sync + 'static) -> ScriptedTrainer {
-    let (llama, failures) = (resolved("llama"), AtomicU32::new(0));
-    let gpt = resolved("gpt");
+    let (llama, failures, shown) = (resolved("llama"), AtomicU32::new(0), AtomicUsize::new(0));
+    let (gpt, rates) = (resolved("gpt"), PrismPolicy::smoke().plan.rates.len());
     ScriptedTrainer::new(move |task| {
         let Subject::Native { graph, .. } = task.subject else { panic!("no native task") };
         if graph == llama {
@@ -133,10 +133,17 @@ fn trainer(waits: impl Fn() -> bool + Send + Sync + 'static) -> ScriptedTrainer 
             let mut evidence = sample::evidence(task, 4.0);
             let reason = format!("train: ValueError: {ROW}");
             evidence.outcome = RunOutcome::Failed { class: FailureClass::MinerCode, reason };
+            shown.fetch_add(1, Ordering::SeqCst);
             return Script::Shows(Box::new(evidence));
         }
-        if graph == gpt && task.role == RunRole::Recipe && waits() {
-            return Script::Endless;
+        if graph == gpt && task.role == RunRole::Recipe {
+            // They take turns: his comes again when hers are through.
+            if shown.load(Ordering::SeqCst) < rates {
+                return Script::Fails(Error::new(Kind::Unavailable, Fault::Infrastructure, "not yet"));
+            }
+            if waits() {
+                return Script::Endless;
+            }
         }
         Script::Shows(Box::new(sample::evidence(task, 4.5)))
     })

@@ -17,6 +17,7 @@ mod held;
 mod key;
 mod manifest;
 mod metagraph;
+mod policy;
 mod progress;
 mod runtime;
 mod simulate;
@@ -62,6 +63,8 @@ enum Command {
     Held(held::Held),
     /// Fetch, make or check the dataset that a validator measures on.
     Data(data::Data),
+    /// Read, check and set the policy rows of a validator's database.
+    Policy(policy::Policy),
     /// Set weights by hand, or read what a hotkey has set.
     Weights(weights::Weights),
     /// Put a commitment on the chain, or read what hotkeys have put there.
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
             Command::Validator(validator) => validator.run().await,
             Command::Held(held) => held.run().await,
             Command::Data(data) => data.run().await,
+            Command::Policy(policy) => policy.run().await,
             Command::Weights(weights) => weights.run().await,
             Command::Commit(commit) => commit.run().await,
             Command::Metagraph(metagraph) => metagraph.run().await,

@@ -3,6 +3,7 @@ use super::{
     chain::{self, ChainArgs},
     eval::mode,
     key::{self, KeyArgs},
+    policy,
 };
 use clap::Args;
 use prism_chain::{
@@ -59,7 +60,7 @@ impl Validator {
         if self.smoke {
             let corpus = data::fixture::stand_in()?;
             let record = DatasetRecord::of(&corpus, None)?;
-            return run(&config, PrismPolicy::of_mode(RunMode::LocalCpuSmoke), corpus, record).await;
+            return run(&config, policy::own(&config, RunMode::LocalCpuSmoke), corpus, record).await;
         }
         let mode = self.mode.unwrap_or(config.evaluation.mode);
         let Some(folder) = config.data.dataset.clone() else {
@@ -68,7 +69,7 @@ impl Validator {
             return Err(Error::new(Kind::Invalid, Fault::Validator, text));
         };
         let (corpus, record) = dataset(folder).await?;
-        run(&config, PrismPolicy::of_mode(mode), corpus, record).await
+        run(&config, policy::own(&config, mode), corpus, record).await
     }
 }
 
