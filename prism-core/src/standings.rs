@@ -17,6 +17,9 @@ pub const STANDINGS_SCHEMA: u32 = 1;
 /// Confirmations that a mean is of, at most; older ones fade, so that it follows when data or baselines change.
 pub const MOST_CONFIRMATIONS: u32 = 32;
 
+/// Confirmations after which a showing that might still be a step is left alone.
+pub const MOST_OF_CONTENDERS: u32 = 8;
+
 /// One advantage that was measured and counts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Showing {
@@ -61,12 +64,16 @@ impl Showing {
         }
     }
 
-    /// Whether it lies above `level` by more than `margin`, and by `z` standard errors of both beyond that, corrected for
-    /// its tries.
+    /// Whether it lies above `level` by more than `margin` and by `z` standard errors of both, corrected for its tries.
     fn beats(&self, level: Estimate, margin: Finite, z: Finite) -> bool {
-        let beyond = self.advantage.mean.get() - level.mean.get() - margin.get();
+        let step = self.advantage.mean.get() - level.mean.get();
+        step > margin.get() && step >= self.noise(level, z)
+    }
+
+    /// `z` standard errors of both, corrected for its tries.
+    fn noise(&self, level: Estimate, z: Finite) -> f64 {
         let error = self.advantage.standard_error.get().hypot(level.standard_error.get());
-        beyond > 0.0 && beyond >= corrected_z(z, self.trials).get() * error
+        corrected_z(z, self.trials).get() * error
     }
 }
 
@@ -164,10 +171,9 @@ impl Standings {
     ///
     /// On each frontier a showing is credited `max(0, advantage - best earlier advantage - margin)`, and moves the frontier
     /// only when it is credited. The first is measured against zero, the baseline. The sum telescopes: splitting one's work,
-    /// copying, renaming and sybils can't raise it. What a step has beyond the margin must be `z` standard errors, those of
-    /// the showing and of the frontier together: both were measured, and if `z` errors were asked of the whole step, luck
-    /// would carry real steps of less than the margin over it. `z` is for one try; it rises with the tries of hotkey and
-    /// family ([`corrected_z`]).
+    /// copying, renaming and sybils can't raise it. A step of less than `z` standard errors, those of the showing and of the
+    /// frontier together, counts as none: both were measured, and luck alone would otherwise move the frontier. `z` is for
+    /// one try; it rises with the tries of hotkey and family ([`corrected_z`]).
     ///
     /// Recipes have one frontier over all families. A known recipe is new on every family, and anybody can make one: on
     /// frontiers of their own it would be paid again on each. Only recipes on published families and on those that moved the
@@ -183,6 +189,44 @@ impl Standings {
         increments.extend(credited(recipes, margin, z));
         increments.sort_by_key(|increment| increment.showing.place());
         increments
+    }
+
+    /// What was confirmed at least so often: nothing else is paid.
+    ///
+    /// A confirmation is a single run of each side. If one decided, a variant that adds nothing would be a second ticket:
+    /// where an idea is unlucky, the thief who sent it with a step too small to count is paid for all of it.
+    #[must_use]
+    pub fn confirmed(&self, least: u32) -> Self {
+        let enough = |showing: &&Showing| showing.confirmations >= least;
+        let showings = self.showings.iter().filter(enough).cloned().collect();
+        Self { schema: self.schema, showings, families: self.families.clone() }
+    }
+
+    /// Whoever is to be confirmed once more, title holders aside: could by its noise be a step above what precedes it, and
+    /// was not confirmed [`MOST_OF_CONTENDERS`] times yet. An idea that is unlucky once is measured on, so that no copy of
+    /// it is lucky in its place.
+    #[must_use]
+    pub fn contenders(&self, least: u32, margin: Finite, z: Finite) -> BTreeSet<SubmissionId> {
+        let frontier = self.confirmed(least).frontier(margin, z);
+        let level = |showing: &Showing| {
+            let before =
+                |other: &&Increment| other.showing.track == showing.track && other.showing.place() < showing.place();
+            frontier.iter().rev().find(before).map_or(BASELINE, |other| other.showing.advantage)
+        };
+        let moved = |family| {
+            let of_family = |one: &Increment| one.showing.track == Track::Architecture && one.showing.family == family;
+            frontier.iter().any(of_family) || self.families.get(&family).is_some_and(|facts| facts.published)
+        };
+        let contends = |showing: &&Showing| {
+            if showing.confirmations >= MOST_OF_CONTENDERS.max(least) {
+                return false;
+            }
+            let level = level(showing);
+            let step = showing.advantage.mean.get() - level.mean.get();
+            step + showing.noise(level, z) > margin.get()
+                && (showing.track == Track::Architecture || moved(showing.family))
+        };
+        self.showings.iter().filter(contends).map(|showing| showing.submission).collect()
     }
 
     /// The increments on the architecture frontier of one class alone, in order of arrival.
@@ -391,6 +435,27 @@ mod tests {
     fn published(families: &[u8]) -> BTreeMap<FamilyId, FamilyFacts> {
         let facts = FamilyFacts { published: true, class: None };
         families.iter().map(|family| (FamilyId([*family; 32]), facts)).collect()
+    }
+
+    #[test]
+    fn what_was_confirmed_too_seldom_is_not_paid_and_what_might_be_a_step_is_confirmed_again() {
+        let often = |place, advantage, confirmations| {
+            let mut showing = showing(place, advantage, 1);
+            (showing.confirmations, showing.advantage.standard_error) = (confirmations, Finite::new(0.01).unwrap());
+            showing
+        };
+        let (margin, z) = (Finite::new(0.04).unwrap(), Finite::new(2.0).unwrap());
+        // A title, what is new, what may be a step, what can't be one, and what was asked often enough.
+        let showings = vec![often(1, 0.3, 9), often(2, 0.5, 1), often(3, 0.33, 3), often(4, 0.3, 3), often(5, 0.33, 8)];
+        let standings = Standings::of(showings);
+        let places = |ids: &BTreeSet<SubmissionId>| -> Vec<u64> {
+            let found = standings.showings.iter().filter(|showing| ids.contains(&showing.submission));
+            found.map(|showing| showing.precedence.block.0).collect()
+        };
+        assert_eq!(places(&standings.contenders(3, margin, z)), [2, 3]);
+        let paid: Vec<u64> =
+            standings.confirmed(3).frontier(margin, z).iter().map(|one| one.showing.precedence.block.0).collect();
+        assert_eq!((paid, standings.frontier(margin, z).len()), (vec![1], 2));
     }
 
     #[test]

@@ -134,7 +134,8 @@ fn better_work_is_paid_once_and_its_copy_and_the_baseline_nothing() {
         ..PlanPolicy::smoke()
     };
     // A margin for runs as short as these.
-    let reward = RewardNumbers { margin: Finite::new(0.01).unwrap(), ..RewardNumbers::default() };
+    let margin = Finite::new(0.01).unwrap();
+    let reward = RewardNumbers { margin, confirmations: Finite::ONE, ..RewardNumbers::default() };
     let mut house = House::new(PrismPolicy { plan, reward, ..PrismPolicy::smoke() });
     let only = SubmissionKind::ArchitectureOnly;
     let baseline = house.measure(0, only, &spec("gpt"), None);

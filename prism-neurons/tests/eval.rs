@@ -42,6 +42,35 @@ fn the_baseline_itself_is_measured_as_worth_nothing_over_it() {
 }
 
 #[test]
+fn signals_stand_beside_the_baselines_and_another_scorer_is_chosen_by_name() {
+    let flags = ["--smoke", "--steps", "40", "--scorer", "prequential"];
+    let (code, report) = prism("eval", &example("native-gpt"), &flags);
+    assert_eq!(code, 0);
+    assert_eq!(report["score"]["scorer"], "prequential/2");
+    let track = &report["score"]["tracks"]["architecture"];
+    assert_eq!(track["components"].as_object().unwrap().keys().collect::<Vec<_>>(), ["bits_per_byte"]);
+    let signals = &report["signals"]["submission"]["architecture"];
+    assert_eq!(signals, &report["signals"]["baseline"], "the same architecture on the same rows");
+    assert!(signals["learning_speed"].as_f64().unwrap() > 0.0);
+    let diagnostics = signals["diagnostics"].as_object().unwrap();
+    assert_eq!(diagnostics.len(), 7);
+    for (name, diagnostic) in diagnostics {
+        assert_ne!(diagnostic["status"], "not_applicable", "{name}");
+        assert!(
+            diagnostic["aggregate"].is_number() && !diagnostic["per_layer"].as_object().unwrap().is_empty(),
+            "{name}"
+        );
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_prism"))
+        .args(["eval", "--smoke", "--scorer", "prizm"])
+        .arg(example("native-gpt"))
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no scorer is called `prizm`"));
+}
+
+#[test]
 fn the_same_word_measures_the_same_and_another_does_not() {
     let curve = |seed| {
         let flags = ["--smoke", "--steps", "40", "--seed", seed];

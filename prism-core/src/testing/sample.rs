@@ -244,7 +244,7 @@ pub fn showing(number: u8, family: u8, track: Track, advantage: f64) -> Showing 
         track,
         precedence: Precedence { block: Block(100 + u64::from(number)), extrinsic: 0, hotkey, local: false },
         advantage: Estimate { mean: finite(advantage), standard_error: finite(0.01) },
-        confirmations: 1,
+        confirmations: 8,
         since: Block(200),
         trials: 1,
     }

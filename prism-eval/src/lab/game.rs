@@ -5,7 +5,10 @@ use super::{
     strategy::Strategy,
     world::{Architecture, Bench, Bundle, REFERENCE, Recipe, baseline, uniform},
 };
-use crate::{policy::RewardNumbers, reward::title_holders};
+use crate::{
+    policy::RewardNumbers,
+    reward::{title_holders, to_be_confirmed},
+};
 use prism_core::{
     Block, Epoch, FamilyId, Finite, Hotkey, Result, RewardPolicy, ScoreCard, Seed, Standings, SubmissionId,
     reward::{Allocation, RewardContext},
@@ -253,7 +256,7 @@ impl<'a> World<'a> {
     /// Measures candidates, winners to be confirmed and title holders on the same rows, and records what counts.
     fn settle(&mut self, cohort: u64, sent: &[SubmissionId]) -> Result<()> {
         let (margin, z) = (self.numbers.margin, self.numbers.z);
-        let mut again = title_holders(&self.standings, &self.numbers);
+        let mut again = to_be_confirmed(&self.standings, &self.numbers);
         again.extend(self.waiting.drain(..));
         let sent: Vec<(SubmissionId, bool)> = sent.iter().map(|id| (*id, false)).collect();
         let entrants = sent.into_iter().chain(again.into_iter().map(|id| (id, true)));

@@ -45,7 +45,7 @@ pub(super) struct Miner {
 }
 
 /// Cohorts in which a showing is confirmed, paid and published if it ever is.
-const SETTLED: u64 = 2;
+const SETTLED: u64 = 10;
 
 impl Miner {
     pub(super) fn new(name: String, strategy: Strategy, ideas: Draws) -> Self {

@@ -138,7 +138,9 @@ fn from_evidence_to_shares_only_what_is_new_is_paid() {
     standings.families.insert(FamilyId([200; 32]), FamilyFacts { published: true, class: None });
     for (candidate, card) in candidates.iter().zip(&cards) {
         assert!(card.eligible, "{:?}", card.reasons);
-        standings.record(card, candidate.precedence.hotkey, candidate.precedence, Block(10), 1);
+        for _ in 0..3 {
+            standings.record(card, candidate.precedence.hotkey, candidate.precedence, Block(10), 1);
+        }
     }
     let registered: BTreeSet<Hotkey> = (0..10).map(|byte| Hotkey([byte; 32])).collect();
     let context = RewardContext::new(Block(10), Epoch(1), &registered, None, &numbers);

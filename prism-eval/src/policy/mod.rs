@@ -90,7 +90,8 @@ impl PrismPolicy {
         let score = ScoreNumbers { require_confirmation: Finite::ZERO, pay_smoke: Finite::ONE, ..policy.score };
         // Nobody is there to look at what would be held.
         let duplicate = DuplicateNumbers { hold: Finite::ZERO, ..policy.duplicate };
-        Self { score, duplicate, ..policy }
+        let reward = RewardNumbers { confirmations: Finite::ONE, ..policy.reward };
+        Self { score, duplicate, reward, ..policy }
     }
 
     /// Checks every section, and that they fit together.

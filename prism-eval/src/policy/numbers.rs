@@ -131,6 +131,9 @@ numbers! {
         target = 0.1 in 0.000001..=8.0;
         /// Blocks in which a credit loses half its worth; a fortnight of 12 s.
         half_life = 100800.0 in 1.0..=100000000.0;
+        /// Confirmations, each in a cohort of its own, that an advantage is the mean of before it is paid. Three seeds, as for
+        /// whatever is near a title; one is for runs that move no money.
+        confirmations = 3.0 in 1.0..=8.0;
         /// Blocks for which a try counts against its hotkey and its family: see
         /// [`corrected_z`](prism_core::trials::corrected_z). A fortnight.
         trials_window = 100800.0 in 0.0..=100000000.0;
@@ -307,6 +310,12 @@ impl RewardNumbers {
             return Err(PolicyError::Reward("the pools of classes are more than half of the whole"));
         }
         whole("reward.architecture_pool, reward.training_pool", [self.architecture_pool, self.training_pool])
+    }
+
+    /// Confirmations before anything is paid, a whole number.
+    #[must_use]
+    pub fn least_confirmations(&self) -> u32 {
+        self.confirmations.get().ceil() as u32
     }
 
     /// Part of the whole that the pool of a class has; none by default.

@@ -12,7 +12,8 @@ use prism_core::{
 };
 use std::collections::BTreeSet;
 
-/// 60/40 pools that pay what each showing added to the best before it: see [`Standings::frontier`].
+/// 60/40 pools that pay what each showing added to the best before it: see [`Standings::frontier`]. Only what was confirmed
+/// `reward.confirmations` times counts.
 ///
 /// A pool pays `min(1, sum of credit / reward.target)`; the rest is burned, and so is the credit of a hotkey that is no
 /// longer registered. A credit loses half its worth every `reward.half_life` blocks from its confirmation, and less while
@@ -33,6 +34,7 @@ impl RewardPolicy for FrontierPools {
 
     fn allocate(&self, standings: &Standings, context: &RewardContext<'_>) -> Result<Allocation> {
         let numbers = RewardNumbers::from_numbers(context.policy)?;
+        let standings = standings.confirmed(numbers.least_confirmations());
         let (architecture, training): (Vec<Increment>, Vec<Increment>) = standings
             .frontier(numbers.margin, numbers.z)
             .into_iter()
@@ -64,10 +66,19 @@ impl RewardPolicy for FrontierPools {
 /// Whose increments are paid: they are measured again in every cohort.
 #[must_use]
 pub fn title_holders(standings: &Standings, numbers: &RewardNumbers) -> BTreeSet<SubmissionId> {
+    let standings = &standings.confirmed(numbers.least_confirmations());
     let classes = open_classes(numbers);
     let of_classes = classes.flat_map(|(class, _)| standings.frontier_of_class(class, numbers.margin, numbers.z));
     let increments = standings.frontier(numbers.margin, numbers.z).into_iter().chain(of_classes);
     increments.map(|increment| increment.showing.submission).collect()
+}
+
+/// Who is measured again in the next cohort: title holders, and who may become one.
+#[must_use]
+pub fn to_be_confirmed(standings: &Standings, numbers: &RewardNumbers) -> BTreeSet<SubmissionId> {
+    let mut again = title_holders(standings, numbers);
+    again.extend(standings.contenders(numbers.least_confirmations(), numbers.margin, numbers.z));
+    again
 }
 
 fn open_classes(numbers: &RewardNumbers) -> impl Iterator<Item = (Class, Finite)> {
@@ -101,7 +112,7 @@ mod tests {
             track,
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: finite(advantage), standard_error: Finite::ZERO },
-            confirmations: 1,
+            confirmations: 8,
             since: Block(100),
             trials: 1,
         }

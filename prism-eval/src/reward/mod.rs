@@ -4,5 +4,5 @@ mod frontier;
 mod ownership;
 mod pools;
 
-pub use frontier::{FrontierPools, title_holders};
+pub use frontier::{FrontierPools, title_holders, to_be_confirmed};
 pub use ownership::OwnershipSplit;

@@ -74,7 +74,7 @@ mod tests {
             track,
             precedence: Precedence { block: Block(place), extrinsic: 0, hotkey, local: false },
             advantage: Estimate { mean: Finite::new(advantage).unwrap(), standard_error: Finite::ZERO },
-            confirmations: 1,
+            confirmations: 8,
             since: Block(place),
             trials: 1,
         }

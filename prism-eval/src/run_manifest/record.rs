@@ -8,10 +8,12 @@ use super::{
     dataset::DatasetRecord,
     evaluation::COMPLETED,
     metrics::MAX_POINTS,
-    run_log, score,
+    run_log,
+    score::{self, Shares},
 };
 use crate::{
     measure::signals::{self, DiagnosticThresholds},
+    policy::PolicyError,
     score::{Measured, mean_bits_per_byte, paired_difference, recipe_run, same_rows, tuned_reference},
 };
 use prism_core::{
@@ -51,8 +53,8 @@ pub struct Record<'a> {
     pub devices: Devices,
     /// How long the run that counts took, by the validator's clock.
     pub wall_clock: Option<Duration>,
-    /// Where diagnostics warn.
-    pub thresholds: DiagnosticThresholds,
+    /// The policy's numbers by name, as the round carried them: shares of components, and where diagnostics warn.
+    pub numbers: &'a BTreeMap<String, Finite>,
 }
 
 /// What a run had to itself.
@@ -123,7 +125,8 @@ impl RunManifest {
         };
         let mut files = record.architecture.files(&known)?;
         files.insert(RUN_LOG_FILE, run_log::lines(candidate.runs));
-        let manifest = Draft::of(record, run, &versions)?.manifest(&files)?;
+        let draft = Draft::of(record, run, &versions).map_err(|error| refused(&error.to_string()))?;
+        let manifest = draft.manifest(&files)?;
         files.insert(super::FILE, manifest.to_bytes()?);
         Ok(ManifestFiles { manifest, files })
     }
@@ -214,14 +217,25 @@ struct Draft<'a> {
     run: &'a Evidence,
     versions: &'a Versions,
     compared: Compared<'a>,
+    thresholds: DiagnosticThresholds,
+    shares: Shares,
     not_measured: BTreeMap<Label, Note>,
     warnings: Vec<Note>,
 }
 
 impl<'a> Draft<'a> {
-    fn of(record: &'a Record<'a>, run: &'a Evidence, versions: &'a Versions) -> Result<Self, ManifestError> {
+    fn of(record: &'a Record<'a>, run: &'a Evidence, versions: &'a Versions) -> Result<Self, PolicyError> {
         let compared = Compared::of(record.candidate, record.baselines, run);
-        Ok(Self { record, run, versions, compared, not_measured: BTreeMap::new(), warnings: Vec::new() })
+        Ok(Self {
+            record,
+            run,
+            versions,
+            compared,
+            thresholds: DiagnosticThresholds::from_numbers(record.numbers)?,
+            shares: Shares::of(record.numbers)?,
+            not_measured: BTreeMap::new(),
+            warnings: Vec::new(),
+        })
     }
 
     /// A number, or why it is missing.
@@ -273,7 +287,7 @@ impl<'a> Draft<'a> {
             })
         });
         let baselines = baselines.collect::<Result<_, ManifestError>>()?;
-        let score = score::report(record.card);
+        let score = score::report(record.card, &self.shares);
         let passed = score.total.is_some();
         let validation = Validation {
             passed,
@@ -495,7 +509,7 @@ impl<'a> Draft<'a> {
     }
 
     fn diagnostics(&self) -> BTreeMap<Label, DiagnosticRecord> {
-        let all = signals::diagnostics(self.run, &self.record.thresholds);
+        let all = signals::diagnostics(self.run, &self.thresholds);
         all.iter().map(|(name, diagnostic)| (Label::fitted(name), DiagnosticRecord::of(diagnostic))).collect()
     }
 

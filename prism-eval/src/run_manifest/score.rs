@@ -1,13 +1,34 @@
 //! A score card as a manifest tells it.
 use super::{ComponentReport, Interval, Label, Note, RedistributedShare, Score, TrackReport, evaluation::FALLBACK};
-use crate::score::{ARCHITECTURE_SHARES, TRAINING_SHARES, not_measured};
+use crate::{
+    policy::{ArchitectureShares, PolicyError, TrainingShares},
+    score::not_measured,
+};
 use prism_core::{
     Finite, ScoreCard,
     score::{Track, TrackScore},
 };
+use std::collections::BTreeMap;
 
-pub(super) fn report(card: &ScoreCard) -> Score {
-    let tracks = card.tracks.iter().map(|(track, score)| (Label::fitted(word(*track)), of_track(card, *track, score)));
+/// What each component is worth by policy.
+#[derive(Debug)]
+pub(super) struct Shares {
+    architecture: [(&'static str, f64); 7],
+    training: [(&'static str, f64); 7],
+}
+
+impl Shares {
+    pub(super) fn of(numbers: &BTreeMap<String, Finite>) -> Result<Self, PolicyError> {
+        Ok(Self {
+            architecture: ArchitectureShares::from_numbers(numbers)?.list(),
+            training: TrainingShares::from_numbers(numbers)?.list(),
+        })
+    }
+}
+
+pub(super) fn report(card: &ScoreCard, shares: &Shares) -> Score {
+    let tracks =
+        card.tracks.iter().map(|(track, score)| (Label::fitted(word(*track)), of_track(card, *track, score, shares)));
     Score {
         scorer: Label::fitted(&card.scorer),
         total: card.total,
@@ -27,7 +48,7 @@ fn word(track: Track) -> &'static str {
     }
 }
 
-fn of_track(card: &ScoreCard, track: Track, score: &TrackScore) -> TrackReport {
+fn of_track(card: &ScoreCard, track: Track, score: &TrackScore, shares: &Shares) -> TrackReport {
     let components = score.components.iter().map(|(name, component)| {
         let report = ComponentReport {
             value: component.value,
@@ -37,8 +58,8 @@ fn of_track(card: &ScoreCard, track: Track, score: &TrackScore) -> TrackReport {
         (Label::fitted(name), report)
     });
     let published = match track {
-        Track::Architecture => ARCHITECTURE_SHARES,
-        _ => TRAINING_SHARES,
+        Track::Architecture => shares.architecture,
+        _ => shares.training,
     };
     // A card whose components are others was made by another scorer, which shares nothing out.
     let ours = published.iter().any(|(name, _)| score.components.contains_key(*name));

@@ -5,7 +5,7 @@ use super::{
 use crate::{
     graph::{Context, Limits, baselines},
     guest::GuestPart,
-    policy::{DiagnosticThresholds, ScoreNumbers},
+    policy::ScoreNumbers,
     score::{PrismScorer, fixture},
 };
 use prism_core::{
@@ -17,7 +17,7 @@ use prism_core::{
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use std::sync::LazyLock;
+use std::{collections::BTreeMap, sync::LazyLock};
 
 const PLAIN: &str = include_str!("fixture/plain.v1.json");
 const SCHEMA: &str = include_str!("../../../docs/prism_run_manifest.v1.schema.json");
@@ -97,7 +97,7 @@ fn files(candidate: &Candidate<'_>, baselines: &[Candidate<'_>], architecture: &
         owner: None,
         devices: Devices::of(&candidate.runs[0]),
         wall_clock: None,
-        thresholds: DiagnosticThresholds::default(),
+        numbers: &BTreeMap::new(),
     })
     .unwrap()
 }

@@ -4,7 +4,7 @@ use crate::{
     intake::{IntakeLimits, IntakeParts, IntakeSource},
     store::{FileArtifacts, intake::Arrival},
     validator::{Baseline, Validator},
-    wire::{Architectures, Curve, Epochs, Leaderboard, Refused, SubmissionView, TrainingVariants},
+    wire::{ArchitectureFiles, Architectures, Curve, Epochs, Leaderboard, Refused, SubmissionView, TrainingVariants},
 };
 use prism_core::{
     Artifacts, Cancel, Digest, Hotkey, MechanismId, Netuid, SubmissionId,
@@ -16,7 +16,12 @@ use prism_core::{
         sample,
     },
 };
-use prism_eval::{bundle, graph::baselines, policy::PrismPolicy};
+use prism_eval::{
+    bundle,
+    graph::baselines,
+    policy::PrismPolicy,
+    run_manifest::{RunManifest, architecture::canonical_json},
+};
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use tower::ServiceExt;
@@ -130,7 +135,31 @@ async fn boards_show_nothing_of_a_run_before_its_cohort_is_settled_and_all_of_it
     let epochs: Epochs = get(&router, "/v1/epochs").await.unwrap();
     assert_eq!(epochs.epochs, []);
 
+    let (status, refused) =
+        get::<serde_json::Value>(&router, &format!("/v1/submissions/{alice}/manifest")).await.unwrap_err();
+    assert_eq!((status.as_u16(), refused.error.rule.as_str()), (404, "manifest.sealed"));
+    let (status, refused) = get::<ArchitectureFiles>(&router, "/v1/architectures/gpt").await.unwrap_err();
+    assert_eq!((status.as_u16(), refused.error.rule.as_str()), (404, "architecture.sealed"));
+
     validator.run_cohort(&Cancel::new()).await.unwrap();
+
+    for (submission, kind) in [(alice, "architecture_only"), (bob, "training_for_arch")] {
+        let manifest: serde_json::Value =
+            get(&router, &format!("/v1/submissions/{submission}/manifest")).await.unwrap();
+        assert_eq!(manifest["evaluation"]["kind"], kind);
+        let manifest = RunManifest::read(manifest.to_string().as_bytes()).unwrap();
+        assert_eq!(manifest.submission_id.as_str(), submission.to_string());
+        assert!(manifest.validation.passed && !manifest.validation.score_eligible, "{:?}", manifest.validation);
+        let files: ArchitectureFiles =
+            get(&router, &format!("/v1/architectures/{}", manifest.architecture_id)).await.unwrap();
+        assert_eq!(files.graph_sha256, manifest.model.architecture_graph_hash);
+        assert_eq!(files.graph_sha256, Digest::of(&canonical_json(&files.graph)));
+        assert!(files.mermaid.starts_with("flowchart"));
+    }
+    let gpt: ArchitectureFiles = get(&router, "/v1/architectures/gpt").await.unwrap();
+    assert_eq!(gpt.metadata["identity"]["architecture_graph_hash"], gpt.graph_sha256.to_string());
+    let (status, refused) = get::<ArchitectureFiles>(&router, "/v1/architectures/other").await.unwrap_err();
+    assert_eq!((status.as_u16(), refused.error.rule.as_str()), (404, "architecture.unknown"));
 
     let board: Leaderboard = get(&router, "/v1/leaderboard?limit=10").await.unwrap();
     let ranks: Vec<(u32, SubmissionId)> = board.entries.iter().map(|e| (e.rank, e.submission.id)).collect();

@@ -218,7 +218,8 @@ pub(super) async fn architecture(State(api): State<Api>, Path(text): Path<String
     let Some(family) = api.store.family(&text).await? else {
         return Err(BoardError::Architecture(text.chars().take(80).collect()));
     };
-    let files = api.store.architecture_files(family.id).await?.ok_or(BoardError::ArchitectureSealed(family.id))?;
+    let files = api.store.architecture_files(family.id, Sight::Public).await?;
+    let files = files.ok_or(BoardError::ArchitectureSealed(family.id))?;
     let json = async |digest| {
         let bytes = file(&api, digest).await?;
         serde_json::from_slice(&bytes)

@@ -22,7 +22,7 @@ pub enum Sight {
 
 impl Sight {
     /// The cohorts seen, for a query.
-    fn cohorts(self) -> &'static str {
+    pub(super) fn cohorts(self) -> &'static str {
         match self {
             Self::Public => "published_cohorts",
             Self::Operator => "(SELECT number FROM cohorts WHERE status = 'settled')",

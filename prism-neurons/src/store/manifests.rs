@@ -1,6 +1,7 @@
 //! What entrants of settled cohorts were measured as: run manifests and the files beside them, by digest.
 use super::{
     Store, StoreError,
+    boards::Sight,
     column::{Columns, execute, first, int, millis, rows},
 };
 use prism_core::{Digest, FamilyId, SubmissionId, TaskId};
@@ -98,15 +99,22 @@ impl Store {
         .await
     }
 
-    /// What was last written of any member of a family, itself included, in a cohort whose weights are revealed.
+    /// What was last written of any member of a family, its baseline included, in a cohort that is seen.
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn architecture_files(&self, family: FamilyId) -> Result<Option<ManifestDigests>, StoreError> {
+    pub async fn architecture_files(
+        &self,
+        family: FamilyId,
+        sight: Sight,
+    ) -> Result<Option<ManifestDigests>, StoreError> {
         self.read(move |db| {
-            let sql = "SELECT m.* FROM manifests m JOIN published_cohorts c ON c.number = m.cohort
-                       WHERE m.family = ?1 AND m.graph IS NOT NULL ORDER BY m.cohort DESC, m.submission LIMIT 1";
-            let found = first(db, sql, [family.to_string()], record)?;
+            let sql = format!(
+                "SELECT m.* FROM manifests m JOIN {} c ON c.number = m.cohort
+                 WHERE m.family = ?1 AND m.graph IS NOT NULL ORDER BY m.cohort DESC, m.submission LIMIT 1",
+                sight.cohorts()
+            );
+            let found = first(db, &sql, [family.to_string()], record)?;
             Ok(found.and_then(|record| record.files.ok()))
         })
         .await

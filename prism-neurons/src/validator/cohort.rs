@@ -15,7 +15,7 @@ use prism_core::{
 };
 use prism_eval::{
     policy::{PlanPolicy, RewardNumbers},
-    reward::title_holders,
+    reward::to_be_confirmed,
 };
 
 /// When a cohort closes and what seeds it.
@@ -170,7 +170,7 @@ impl Validator {
             });
         }
         let reward = RewardNumbers::from_numbers(&policy.numbers)?;
-        let mut again = title_holders(&self.0.store.standings().await?, &reward);
+        let mut again = to_be_confirmed(&self.0.store.standings().await?, &reward);
         again.extend(self.unconfirmed(reward.margin, reward.z).await?);
         for submission in again {
             if let Some(entrant) = self.0.store.last_entry(submission).await? {

@@ -7,13 +7,13 @@ use super::{
 use crate::store::{
     cohorts::{CohortRecord, Entrant, EntrantRole},
     manifests::{ManifestDigests, ManifestRecord},
+    policy::Numbers,
 };
 use prism_core::{
     Digest, Error, Evidence, Result, ScoreCard, SubmissionId, artifacts::ArtifactsExt as _, scorer::Candidate,
 };
 use prism_eval::{
     graph::{MAX_CANONICAL_BYTES, ResolvedGraph},
-    policy::DiagnosticThresholds,
     run_manifest::{
         self, CohortReference, Devices, PolicyReference, RUN_LOG_FILE, Record, RunManifest,
         architecture::{Architecture, Known, Source},
@@ -29,7 +29,7 @@ const BATCH: usize = 8;
 struct Settled {
     cohort: CohortRecord,
     policy: PolicyReference,
-    thresholds: DiagnosticThresholds,
+    numbers: Numbers,
     entrants: Vec<Entrant>,
     evidence: BTreeMap<SubmissionId, Vec<Evidence>>,
     cards: BTreeMap<SubmissionId, ScoreCard>,
@@ -81,7 +81,6 @@ impl Validator {
         let policy = cohort.policy.clone().unwrap_or_default();
         let cards = store.cards(number).await?.into_iter().map(|card| (card.submission, card)).collect();
         Ok(Settled {
-            thresholds: DiagnosticThresholds::from_numbers(&policy.numbers).unwrap_or_default(),
             policy: PolicyReference {
                 digest: policy_digest(&self.0.policy, &policy),
                 version: policy.version,
@@ -89,6 +88,7 @@ impl Validator {
             },
             entrants: store.entrants(number).await?,
             evidence: store.evidence(number).await?,
+            numbers: policy.numbers,
             cards,
             cohort,
         })
@@ -134,7 +134,7 @@ impl Validator {
             owner,
             devices: run.map(Devices::of).unwrap_or_default(),
             wall_clock,
-            thresholds: settled.thresholds,
+            numbers: &settled.numbers,
         };
         self.keep(RunManifest::of(&record)?.files).await
     }

@@ -63,7 +63,7 @@ impl Validator {
                 outcomes.push((entrant.submission, status, reason));
             }
         }
-        let slots = standings.slots(reward.margin, reward.z);
+        let slots = standings.confirmed(reward.least_confirmations()).slots(reward.margin, reward.z);
         for (submission, status, _) in &outcomes {
             parts.observer.on(&Event::Phase { submission: *submission, phase: status.as_str() });
         }

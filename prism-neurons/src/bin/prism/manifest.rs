@@ -48,12 +48,12 @@ impl Manifest {
                 Ok(())
             }
             ManifestCommand::Check { file, official, files, json } => {
-                let checked = check(&file, official, files);
-                let violations = match &checked {
-                    Ok(_) => Vec::new(),
-                    Err(Refusal::Manifest(error)) => told(error),
-                    Err(Refusal::Other(_)) => return checked.map(|_| ()).map_err(Error::from),
+                let checked = match check(&file, official, files) {
+                    Ok(manifest) => Ok(manifest),
+                    Err(Refusal::Manifest(error)) => Err(error),
+                    Err(Refusal::Other(error)) => return Err(error),
                 };
+                let violations = checked.as_ref().err().map(told).unwrap_or_default();
                 if json {
                     let all: Vec<_> =
                         violations.iter().map(|v| json!({ "place": v.place, "problem": v.problem })).collect();
@@ -81,15 +81,6 @@ enum Refusal {
 impl From<ManifestError> for Refusal {
     fn from(error: ManifestError) -> Self {
         Self::Manifest(error)
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Manifest(error) => error.into(),
-            Refusal::Other(error) => error,
-        }
     }
 }
 

@@ -49,7 +49,7 @@ impl Home<'_> {
             owner: None,
             devices: Devices::of(run),
             wall_clock: None,
-            thresholds: policy.diagnostics,
+            numbers: &policy.numbers(),
         })?;
         let failed = |e| {
             let text = format!("folder {} can't be written", folder.display());
