@@ -56,6 +56,7 @@ fn text(length: usize) -> Vec<u8> {
     (0..length).map(|n| (n * 7 % 251) as u8).collect()
 }
 
+#[allow(clippy::unused_async)] // As axum asks.
 async fn answer(State(world): State<Arc<World>>, headers: Headers, uri: Uri) -> Answer {
     let path = uri.path().to_owned();
     let range = headers.get(header::RANGE).map(|range| range.to_str().unwrap().to_owned());
