@@ -81,11 +81,12 @@ impl Trainer for Fateful {
             Subject::Native { graph, .. } => graph,
             _ => Digest::of(b""),
         };
-        let mut player =
-            Ticking { steps: 0, claim: 5.0, fate: None, stuck: Arc::clone(&self.stuck), trained: BTreeSet::new() };
+        let of = u64::from_le_bytes(task.id().0[..8].try_into().unwrap());
+        let (stuck, trained) = (Arc::clone(&self.stuck), BTreeSet::new());
+        let mut player = Ticking { of, steps: 0, claim: 5.0, fate: None, stuck, trained };
         if let Some(from) = &from {
-            let state = around.artifacts.read(from.state().state, 8).await?;
-            player.steps = u64::from_le_bytes(state.try_into().unwrap());
+            let state = around.artifacts.read(from.state().state, 16).await?;
+            player.steps = u64::from_le_bytes(state[..8].try_into().unwrap());
             assert_eq!(player.steps, from.step());
         }
         if graph == self.victim {
@@ -108,6 +109,8 @@ impl Trainer for Fateful {
 /// Counts its steps.
 #[derive(Debug)]
 struct Ticking {
+    /// Which run this is: no two have equal states, or who forgets one would forget the other's.
+    of: u64,
     steps: u64,
     claim: f32,
     fate: Option<Fate>,
@@ -145,8 +148,9 @@ impl Player for Ticking {
         Ok(Snapshot { state: Digest::of(b""), bytes: 4000 })
     }
     async fn save(&mut self, artifacts: &dyn Artifacts) -> Result<Option<Snapshot>> {
-        let state = artifacts.keep_bytes(&self.steps.to_le_bytes()).await?;
-        Ok(Some(Snapshot { state, bytes: 8 }))
+        let state = [self.steps.to_le_bytes(), self.of.to_le_bytes()].concat();
+        let state = artifacts.keep_bytes(&state).await?;
+        Ok(Some(Snapshot { state, bytes: 16 }))
     }
     async fn auditor(&self, _: Snapshot) -> Result<Option<Box<dyn Player>>> {
         Ok(None)
