@@ -21,7 +21,7 @@ fn what_is_measured_at_home_leaves_a_sound_manifest_and_a_changed_one_is_refused
     let out = folder.path().join("run");
     let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/bundles/native-recipe");
     let (bundle, out) = (bundle.to_str().unwrap(), out.to_str().unwrap());
-    let measured = prism(&["eval", bundle, "--smoke", "--steps", "40", "--json", "--manifest-dir", out]);
+    let measured = prism(&["eval", bundle, "--smoke", "--steps", "16", "--json", "--manifest-dir", out]);
     assert!(measured.status.success(), "{}", text(&measured.stderr));
     let file = format!("{out}/prism_run_manifest.v1.json");
     let sound = prism(&["manifest", "check", &file, "--files"]);

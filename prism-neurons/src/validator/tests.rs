@@ -267,6 +267,7 @@ async fn a_kill_between_any_two_transactions_changes_nothing_of_the_end() {
         let store = world.store();
         let validator = world.builder(&store, world.trainer()).build().unwrap();
         validator.run_cohort(&Cancel::new()).await.unwrap();
+        assert!(store.unwritten_cohorts(9).await.unwrap().is_empty(), "a manifest was never written");
         (killed, world.end(&store).await, world.setter.intents().len())
     };
     let (_, whole, _) = run(&[]).await;
