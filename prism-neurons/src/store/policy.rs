@@ -288,9 +288,9 @@ fn effective(db: &Connection, section: Section, at: Moment) -> Result<Vec<Policy
 /// Enabled rows of sections that don't exist: most likely misspelt.
 fn strangers(db: &Connection) -> Result<Vec<Refused>, StoreError> {
     let known: BTreeSet<&str> = Section::ALL.iter().map(|section| section.as_str()).collect();
-    let sql = "SELECT version, substr(section, 1, 80) AS section FROM policy WHERE enabled = 1
-               GROUP BY section HAVING version = max(version) ORDER BY version DESC LIMIT ?1";
-    let found = rows(db, sql, [int(MOST_ROWS)], |row| Ok((row.number::<u64>("version")?, row.text("section")?)))?;
+    let sql = "SELECT max(version) AS version, substr(section, 1, 80) AS name FROM policy WHERE enabled = 1
+               GROUP BY section ORDER BY 1 DESC LIMIT ?1";
+    let found = rows(db, sql, [int(MOST_ROWS)], |row| Ok((row.number::<u64>("version")?, row.text("name")?)))?;
     let strange = found.into_iter().filter(|(_, section)| !known.contains(section.as_str()));
     Ok(strange
         .map(|(version, section)| {

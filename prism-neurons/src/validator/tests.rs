@@ -129,7 +129,7 @@ impl World {
     }
 
     /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
-    fn trainer(&self) -> ScriptedTrainer {
+    pub(super) fn trainer(&self) -> ScriptedTrainer {
         let trained = Arc::clone(&self.trained);
         let llama = resolved("llama");
         ScriptedTrainer::new(move |task| {
