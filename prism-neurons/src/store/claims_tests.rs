@@ -337,7 +337,8 @@ async fn play(acts: Vec<(Act, usize, usize)>) {
                 }
             }
             Act::Finish if !claims[who].is_empty() => {
-                let claim = claims[who].remove(which % claims[who].len());
+                let which = which % claims[who].len();
+                let claim = claims[who].remove(which);
                 let task = claim.task.id();
                 let ours = model.held.get(&task).is_some_and(|(holder, _)| *holder == who);
                 let finished = finish(&store, &claim, now).await;
@@ -348,7 +349,8 @@ async fn play(acts: Vec<(Act, usize, usize)>) {
                 }
             }
             Act::Fail if !claims[who].is_empty() => {
-                let claim = claims[who].remove(which % claims[who].len());
+                let which = which % claims[who].len();
+                let claim = claims[who].remove(which);
                 let task = claim.task.id();
                 if store.fail_run(&claim, "failed".into(), Some(at(now + 5)), at(now)).await.is_ok() {
                     model.held.remove(&task);

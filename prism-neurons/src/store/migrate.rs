@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn rows_of_numbers_become_rows_of_sections_and_what_was_refused_stays_refused() {
-        let mut db = Connection::open_in_memory().unwrap();
+        let db = Connection::open_in_memory().unwrap();
         for sql in &MIGRATIONS[..4] {
             db.execute_batch(sql).unwrap();
         }

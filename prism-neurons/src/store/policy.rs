@@ -333,7 +333,7 @@ mod tests {
     async fn each_section_s_newest_valid_row_is_in_force_and_newer_invalid_ones_are_named() {
         let store = Store::in_memory().unwrap();
         let none = read(&store, 0).await;
-        assert_eq!((none.policy.version, whole(&none), none.refused), (0, &PrismPolicy::default(), vec![]));
+        assert_eq!((none.policy.version, whole(&none), &none.refused), (0, &PrismPolicy::default(), &vec![]));
         add(&store, Section::RewardPools, r#"{"margin": 0.05}"#).await;
         add(&store, Section::RewardPools, r#"{"margin": 70}"#).await;
         add(&store, Section::RewardPools, r#"{"margn": 0.1}"#).await;
