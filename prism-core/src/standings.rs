@@ -261,7 +261,7 @@ impl Standings {
 
     fn in_order(&self) -> Vec<&Showing> {
         let mut order: Vec<&Showing> = self.showings.iter().collect();
-        order.sort_by_key(|showing| showing.place());
+        order.sort_by_cached_key(|showing| showing.place());
         order
     }
 }

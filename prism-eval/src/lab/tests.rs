@@ -28,7 +28,7 @@ fn profits(table: &Table) -> BTreeMap<Strategy, Spread> {
 
 #[test]
 fn no_dishonest_strategy_earns_one_percent_of_an_honest_discoverers_reward_at_equal_cost() {
-    let table = simulate(&few(12, &Strategy::ALL), &FrontierPools).unwrap();
+    let table = simulate(&few(8, &Strategy::ALL), &FrontierPools).unwrap();
     for (strategy, profit) in profits(&table) {
         assert!(profit.mean.get() <= 0.01, "{strategy}: {profit:?}\n{table}");
     }
@@ -44,7 +44,7 @@ fn no_dishonest_strategy_earns_one_percent_of_an_honest_discoverers_reward_at_eq
 
 #[test]
 fn the_lab_sees_that_the_ownership_split_pays_for_variants_and_sybils() {
-    let table = simulate(&few(12, &[Strategy::TrivialVariant, Strategy::NoiseFarmer]), &OwnershipSplit).unwrap();
+    let table = simulate(&few(8, &[Strategy::TrivialVariant, Strategy::NoiseFarmer]), &OwnershipSplit).unwrap();
     for (strategy, profit) in profits(&table) {
         assert!(profit.low.get() > 0.05, "{strategy}: {profit:?}\n{table}");
     }
