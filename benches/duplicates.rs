@@ -196,7 +196,7 @@ async fn main() {
         let part = |count: usize| count as f64 / LOOKUPS as f64;
         println!("variants alike by {similarity:.2}:");
         println!("  SQLite      {}, {:.0} candidates", quantiles(&mut times), part(candidates));
-        println!("  in memory   {}, {} MiB of keys", quantiles(&mut peers), memory.0.len() * 8 >> 20);
+        println!("  in memory   {}, {} MiB of keys", quantiles(&mut peers), (memory.0.len() * 8) >> 20);
         if similarity > 0.0 {
             let (found, as_near, in_memory) = (part(found), part(as_near), part(in_memory));
             println!("  recall      {as_near:.3} something as near, {found:.3} the very one; in memory {in_memory:.3}");
@@ -211,7 +211,7 @@ async fn main() {
         scans.push(begun.elapsed());
     }
     assert!(Finite::new(nearest).is_some_and(|sum| sum.get() > SCANS as f64 - 1e-6));
-    println!("linear scan of sketches in memory: {}, {} MiB", quantiles(&mut scans), compact.len() * MINIMA >> 20);
+    println!("linear scan of sketches in memory: {}, {} MiB", quantiles(&mut scans), (compact.len() * MINIMA) >> 20);
     let mut inserts = Vec::new();
     for n in 0..INSERTS {
         let prior = draws.below(count);

@@ -6,7 +6,14 @@
 //! Python, the prior baseline among it, is measured too where `PRISM_GUEST_RUNTIME` names a runtime. `PRISM_DATASET` names
 //! a folder of `prism data prepare`; the stand-in otherwise. `PRISM_RANKING` names a folder that keeps the evidence, so
 //! that a stopped bench goes on. Some forty minutes on two cores.
-#![allow(missing_docs, clippy::print_stdout, clippy::expect_used, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 #[path = "../tests/ground/mod.rs"]
 mod ground;
 
@@ -26,7 +33,9 @@ use prism_eval::{
     data::{Corpus, dataset, fixture::stand_in},
     graph::{self, GraphSpec, baselines},
     guest::{GuestBundle, GuestPart, GuestTrainer},
-    plan_of_runs::{Architecture, Cohort, Entrant, Measured, Role, plan_further, plan_of_repeats, plan_of_runs},
+    plan_of_runs::{
+        Architecture, Cohort, Entrant, Measured as OnRecord, Role, plan_further, plan_of_repeats, plan_of_runs,
+    },
     player::Measuring,
     policy::{PlanPolicy, PrismPolicy, ScoreNumbers},
     score::{Measured, PrismScorer, mean_bits_per_byte, paired_over_seeds, tuned_reference},
@@ -145,7 +154,7 @@ impl Bench {
             for (entry, tasks) in entries.iter().zip(&mut runs) {
                 let known: Vec<Evidence> = tasks.iter().map(|task| evidence[&task.id()].clone()).collect();
                 // Without a trial nobody's plan depends on another's runs.
-                let field = [Measured { entrant: &entrant(entry), runs: &known }];
+                let field = [OnRecord { entrant: &entrant(entry), runs: &known }];
                 tasks.extend(plan_further(&self.plan, cohort, &field).expect("a plan").remove(0));
             }
         }

@@ -80,11 +80,11 @@ impl EvaluationTask for Needle {
 
 /// Two syllables.
 fn word(draws: &mut Draws, first: &[u8], second: &[u8]) -> String {
-    let mut letter = |of: &[u8]| {
+    let letter = |of: &[u8]| {
         let place = usize::try_from(draws.below(of.len() as u64)).unwrap_or_default();
         of.get(place).map_or('a', |letter| char::from(*letter))
     };
-    [first, second, first, second].map(|of| letter(of)).into_iter().collect()
+    [first, second, first, second].map(letter).into_iter().collect()
 }
 
 /// Text of documents drawn at random, one after the other, of so many bytes or as many as there are.
@@ -165,7 +165,7 @@ mod tests {
                 let tokens = corpus.tokenizer().encode(&format!("{}{answer}", question.context)).unwrap().len();
                 assert!(tokens <= columns && tokens + 3 > columns, "{tokens} of {columns}");
                 let (said, asks) = question.context.rsplit_once('\n').unwrap();
-                let needle = said.find(&format!("{}{answer}. ", asks)).unwrap() as f64;
+                let needle = said.find(&format!("{asks}{answer}. ")).unwrap() as f64;
                 let place = needle / (said.len() - asks.len()) as f64;
                 assert!((place - depth).abs() < 0.1, "{place} for {depth}: {question:?}");
                 for wrong in question.choices.iter().filter(|choice| *choice != answer) {

@@ -207,7 +207,7 @@ impl<'a> World<'a> {
         for (number, miner) in miners.iter_mut().enumerate() {
             let (comes, size) = (uniform(&mut miner.ideas), uniform(&mut miner.ideas));
             let (low, high) = (world.idea_low.get(), world.idea_high.get());
-            let idea = (miner.has_ideas() && comes < world.idea_rate.get()).then(|| low + size * (high - low));
+            let idea = (miner.has_ideas() && comes < world.idea_rate.get()).then_some(low + size * (high - low));
             let stolen: Vec<Bundle> = sent.iter().map(|entry| entry.bundle).collect();
             let view = View {
                 cohort,

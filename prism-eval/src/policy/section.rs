@@ -283,7 +283,7 @@ mod tests {
         for own in [PrismPolicy::default(), PrismPolicy::smoke()] {
             for section in Section::ALL.iter().copied() {
                 let whole = Value::Object(own.section(section)).to_string();
-                assert!(own.section(section).len() > 0, "{section}");
+                assert!(!own.section(section).is_empty(), "{section}");
                 assert_eq!(own.with_row(section, &whole), Ok(own.clone()), "{section}");
                 assert_eq!(own.with_row(section, "{}"), Ok(own.clone()), "{section}");
                 assert_eq!(section.as_str().parse(), Ok(section));

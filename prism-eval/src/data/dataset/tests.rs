@@ -172,7 +172,7 @@ fn additions_that_are_altered_missing_or_contradict_the_shards_are_refused() {
     assert!(text.contains("tokenizer.json has 512 token ids, the manifest says 256"), "{text}");
     let text = with(&|m| m.tokenizer.as_mut().unwrap().bytes = u64::MAX);
     assert!(text.contains("tokenizer.json is said to have"), "{text}");
-    let text = with(&|m| drop(m.benchmarks.remove("quiz")));
+    let text = with(&|m| _ = m.benchmarks.remove("quiz"));
     assert!(text.contains("benchmark-quiz.jsonl lies in the dataset's folder"), "{text}");
     let text = with(&|m| {
         let quiz = m.benchmarks.remove("quiz").unwrap();
@@ -198,7 +198,7 @@ fn a_count_of_tokens_that_is_wrong_is_found_when_the_document_is_cut() {
     let text = fs::read_to_string(&path).unwrap();
     let at = text.find("\"prism_tokens\":").unwrap() + 15;
     let old: String = text[at..].chars().take_while(char::is_ascii_digit).collect();
-    let text = text.replacen(&format!("\"prism_tokens\":{old}"), &format!("\"prism_tokens\":{}1", old), 1);
+    let text = text.replacen(&format!("\"prism_tokens\":{old}"), &format!("\"prism_tokens\":{old}1"), 1);
     fs::write(&path, &text).unwrap();
     let more = old.parse::<u64>().unwrap() * 9 + 1;
     part.tokens = part.tokens.map(|tokens| tokens + more);

@@ -373,7 +373,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn a_damaged_file_is_refused_or_loses_nothing(at in 0usize..20_000, byte: u8) {
-            let mut file = small::byte_level_file().to_vec();
+            let mut file = small::byte_level_file().clone();
             let at = at % file.len();
             file[at] = byte;
             if let Ok(tokenizer) = TokenizerFile::parse(&file)

@@ -192,7 +192,7 @@ mod tests {
         let unlucky = failed(&broken, FailureClass::Infrastructure);
         assert_eq!(values(&read(&[good.clone(), unlucky], &baseline).0.growth), [1.0]);
         // What no baseline was asked, nobody is.
-        assert!(read(&[good.clone()], &[]).0.growth.is_empty());
+        assert!(read(std::slice::from_ref(&good), &[]).0.growth.is_empty());
         let twice = [good.clone(), good];
         assert!(matches!(Probes::of(&twice), Err(RunsError::Ambiguous(_))));
     }

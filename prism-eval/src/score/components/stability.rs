@@ -56,7 +56,7 @@ mod tests {
             steps: (0..64).collect(),
             values: (0..64).map(|step| Finite::new(value(step)).unwrap()).collect(),
         };
-        let sign = |step: u32| if step % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |step: u32| if step.is_multiple_of(2) { 1.0 } else { -1.0 };
         run.series = [
             ("train_bits_per_byte".to_owned(), series(&|step| 4.0 + noise * sign(step))),
             ("gradient_norm".to_owned(), series(&|step| 1.0 + norms * sign(step))),
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn a_smoother_curve_wins_only_with_an_advantage_and_a_rough_one_loses_anyway() {
         let baseline = with(0.0, Witness::Host, 0.01, 0.1);
-        assert_eq!(value(&[baseline.clone()], &baseline), 0.5);
+        assert_eq!(value(std::slice::from_ref(&baseline), &baseline), 0.5);
         // An alternation of 0.01 is a roughness of 0.0163, against full marks of 0.025.
         let smooth = 0.5 + 0.5 * ((8.0f64 / 3.0).sqrt() * 0.01 / 0.025) / 5.0;
         assert!((value(&[with(0.5, Witness::Host, 0.0, 0.1)], &baseline) - smooth).abs() < 1e-9);

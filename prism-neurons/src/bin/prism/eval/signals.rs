@@ -28,7 +28,9 @@ fn estimate(value: Option<Estimate>) -> String {
 }
 
 /// A signal's name and direction, and its value.
-const ROWS: [(&str, fn(&Signals) -> String); 14] = [
+type Row = (&'static str, fn(&Signals) -> String);
+
+const ROWS: [Row; 14] = [
     ("prequential, bits per byte ↓", |s| estimate(s.prequential)),
     ("held out, bits per byte ↓", |s| estimate(s.held_out)),
     ("learnt per doubling of tokens ↑", |s| number(s.learning_speed)),
