@@ -63,29 +63,30 @@ pub struct Claim {
     _held: Held,
 }
 
-/// The tasks that this process carries out now.
-pub(super) type Live = Arc<Mutex<BTreeSet<TaskId>>>;
+/// The tasks that this process carries out now, each with its attempt: one that was lost and claimed again lives twice.
+pub(super) type Live = Arc<Mutex<BTreeSet<(TaskId, u32)>>>;
 
-fn lock(live: &Live) -> MutexGuard<'_, BTreeSet<TaskId>> {
+fn lock(live: &Live) -> MutexGuard<'_, BTreeSet<(TaskId, u32)>> {
     live.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[derive(Debug)]
 struct Held {
     live: Live,
-    task: TaskId,
+    attempt: (TaskId, u32),
 }
 
 impl Held {
-    fn new(live: &Live, task: TaskId) -> Self {
-        lock(live).insert(task);
-        Self { live: Arc::clone(live), task }
+    fn new(live: &Live, task: TaskId, attempt: u32) -> Self {
+        let attempt = (task, attempt);
+        lock(live).insert(attempt);
+        Self { live: Arc::clone(live), attempt }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock(&self.live).remove(&self.task);
+        lock(&self.live).remove(&self.attempt);
     }
 }
 
@@ -208,7 +209,7 @@ fn requeue(db: &Connection, me: &str, live: &Live, now: SystemTime) -> Result<us
     for (task, owner, expires, attempts, orphaned) in running {
         let over = match owner.as_deref() {
             None => true,
-            Some(owner) if owner == me => !lock(live).contains(&task),
+            Some(owner) if owner == me => !lock(live).contains(&(task, attempts)),
             // Whoever had this store to himself before us is gone.
             Some(owner) => {
                 owner.starts_with(SOLE) && me.starts_with(SOLE) || expires.is_none_or(|expires| expires <= now)
@@ -351,16 +352,18 @@ impl Claimer<'_> {
 
     /// When nothing can be claimed: whether anything is left.
     fn later(&self, cohort: u64, lacking: Option<u32>) -> Result<Next, StoreError> {
-        let sql = "SELECT r.task, r.status, r.not_before, r.expires FROM runs r
+        let sql = "SELECT r.task, r.status, r.attempts, r.not_before, r.expires FROM runs r
                    JOIN entrant_runs er ON er.task = r.task AND er.cohort = ?1
                    WHERE r.status IN ('pending', 'running')";
         let left = rows(self.db, sql, [int(cohort)], |row| {
-            let (task, pending): (TaskId, _) = (row.parsed("task")?, row.text("status")? == "pending");
+            let attempt: (TaskId, u32) = (row.parsed("task")?, row.number("attempts")?);
+            let pending = row.text("status")? == "pending";
             let at = row.time_option(if pending { "not_before" } else { "expires" })?;
-            Ok((task, pending, at))
+            Ok((attempt, pending, at))
         })?;
         let ours = lock(self.live);
-        let left: Vec<_> = left.into_iter().filter(|(task, pending, _)| *pending || !ours.contains(task)).collect();
+        let left: Vec<_> =
+            left.into_iter().filter(|(attempt, pending, _)| *pending || !ours.contains(attempt)).collect();
         if left.is_empty() {
             return Ok(Next::Nothing);
         }
@@ -395,7 +398,7 @@ impl Claimer<'_> {
             leases::take(self.db, devices, id, self.me, attempt, self.now)?;
         }
         // On the list of what lives before the transaction ends: nobody sees it running and unattended.
-        let _held = Held::new(self.live, id);
+        let _held = Held::new(self.live, id, attempt);
         let owner = self.me.to_owned();
         Ok(Next::Run(Box::new(Claim { task, attempt, devices, expires, owner, _held })))
     }

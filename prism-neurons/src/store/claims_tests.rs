@@ -242,6 +242,23 @@ async fn devices_that_no_target_has_are_told_of() {
     assert!(matches!(next(&store, &terms, 0).await, Next::Later { lacking: Some(4), .. }));
 }
 
+#[tokio::test]
+async fn the_end_of_a_lost_attempt_does_not_end_the_next_one_of_the_same_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("prism.db");
+    cohort(&Store::open(&place).unwrap(), vec![(entrant(EntrantRole::Incumbent, 1, 1), vec![task("p", false)])]).await;
+    let (one, other) = (Store::beside(&place).unwrap(), Store::beside(&place).unwrap());
+    let lost = claim(&one, &on_processor(), 0).await;
+    // Its lease is over, another process takes the run and hands it back, and it comes to the first one again.
+    let late = LEASE.as_secs() + 1;
+    let taken = claim(&other, &on_processor(), late).await;
+    other.fail_run(&taken, "failed".into(), Some(at(late)), at(late)).await.unwrap();
+    let again = claim(&one, &on_processor(), late).await;
+    drop(lost);
+    assert!(matches!(next(&one, &on_processor(), late).await, Next::Nothing), "claimed while it is carried out");
+    finish(&one, &again, late).await.unwrap();
+}
+
 /// One thing that happens, to one of the processes.
 #[derive(Debug, Clone, Copy)]
 enum Act {
