@@ -2,8 +2,8 @@
 //!
 //! Worlds of cohorts are played out with miners who have ideas and miners who would rather not. What ideas are worth is drawn,
 //! and so is all noise, as the house measures it: seeds, rows, the error that is estimated from three seeds, and the one
-//! seed of a confirmation at the larger budget. From the score card on nothing is made up: [`Standings`](prism_core::Standings), confirmation, title holders and the
-//! [`RewardPolicy`] are the validator's own.
+//! seed of a confirmation at the larger budget. From the score card on nothing is made up: [`Standings`], confirmation,
+//! title holders and the [`RewardPolicy`] are the validator's own.
 //!
 //! A strategy's *profit* is what it earns beyond its honest twin: the same miner in the same world, with the same ideas and
 //! the same luck, who shows them at once under one hotkey; who has no ideas stays idle. It is stated at equal cost, as a part

@@ -27,8 +27,9 @@ use prism_core::{
 };
 use std::collections::BTreeMap;
 
-/// Bits per byte first: see the [module](self). Its numbers are [`PrequentialNumbers`] and [`ScoreNumbers`], read from the
-/// round.
+/// `1 / (1 + b)`, with `b` the prequential bits per byte over seeds and at equal work, a tie-break by held-out rows that can't
+/// turn a clear difference round, and a price on memorization. Its numbers are [`PrequentialNumbers`] and [`ScoreNumbers`],
+/// read from the round.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PrequentialScorer;
 
