@@ -137,32 +137,9 @@ fn half_octave(value: Finite) -> u64 {
 mod tests {
     use super::*;
     use crate::{
-        duplicate::Sketch,
+        duplicate::{Sketch, tests::RECURRENT},
         graph::{Context, GraphSpec, Limits, baselines},
     };
-
-    const RECURRENT: &str = "graph: prism.graph/1
-nodes:
-  - { id: table, op: embedding, of: tokens, dim: 64 }
-  - id: blocks
-    op: repeat
-    of: table
-    times: 2
-    output: out
-    nodes:
-      - { id: norm, op: rms_norm, of: input }
-      - { id: before, op: shift, of: norm, by: 1 }
-      - { id: gate, op: linear, of: norm, dim: 64 }
-      - { id: open, op: activation, of: gate, function: sigmoid }
-      - { id: kept, op: multiply, of: [before, open] }
-      - { id: mixed, op: add, of: [input, kept] }
-      - { id: mlp_norm, op: rms_norm, of: mixed }
-      - { id: transformed, op: gated_mlp, of: mlp_norm, hidden: 128, activation: silu }
-      - { id: out, op: add, of: [mixed, transformed] }
-  - { id: final_norm, op: rms_norm, of: blocks }
-  - { id: logits, op: linear, of: final_norm, dim: vocab_size }
-output: logits
-";
 
     fn resolved(text: &str) -> ResolvedGraph {
         let spec = GraphSpec::read(text.as_bytes(), "model.graph.yaml").unwrap();

@@ -25,28 +25,7 @@ use std::collections::BTreeMap;
 
 const MANIFEST: &str = "kind: architecture_only\narchitecture: { entrypoint: model.graph.yaml }\n";
 /// No published architecture is like it.
-const ORIGINAL: &str = "graph: prism.graph/1
-nodes:
-  - { id: table, op: embedding, of: tokens, dim: 64 }
-  - id: blocks
-    op: repeat
-    of: table
-    times: 2
-    output: out
-    nodes:
-      - { id: norm, op: rms_norm, of: input }
-      - { id: before, op: shift, of: norm, by: 1 }
-      - { id: gate, op: linear, of: norm, dim: 64 }
-      - { id: open, op: activation, of: gate, function: sigmoid }
-      - { id: kept, op: multiply, of: [before, open] }
-      - { id: mixed, op: add, of: [input, kept] }
-      - { id: mlp_norm, op: rms_norm, of: mixed }
-      - { id: transformed, op: gated_mlp, of: mlp_norm, hidden: 128, activation: silu }
-      - { id: out, op: add, of: [mixed, transformed] }
-  - { id: final_norm, op: rms_norm, of: blocks }
-  - { id: logits, op: linear, of: final_norm, dim: vocab_size }
-output: logits
-";
+const ORIGINAL: &str = include_str!("../../../prism-eval/src/duplicate/gated_shift.graph.yaml");
 
 fn bundled(graph: &str) -> Vec<u8> {
     let files = [("prism.yaml", MANIFEST), ("model.graph.yaml", graph)];

@@ -2,8 +2,7 @@
 use super::tests::{ALICE, World, packed};
 use super::*;
 use crate::{
-    http::{Api, router},
-    intake::{Intake, IntakeLimits, IntakeParts},
+    http::router,
     store::{cohorts::CohortStatus, policy::NewPolicyRow},
     wire::Health,
 };
@@ -27,20 +26,9 @@ async fn add(world: &World, store: &Store, section: Section, value: &str) -> u64
 }
 
 fn api(world: &World, store: &Store, validator: &Validator) -> Router {
-    let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
     // On the clock of the tests a deadline is over as soon as it is set.
     let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock::new());
-    let intake = Intake::new(IntakeParts {
-        netuid: validator.0.netuid,
-        chain: Arc::clone(&chain),
-        store: store.clone(),
-        artifacts: world.artifacts(),
-        precheck: Arc::new(validator.clone()),
-        clock: Arc::clone(&clock),
-        validator: None,
-        limits: IntakeLimits::default(),
-    });
-    router(Api { intake, store: store.clone(), chain, clock })
+    router(world.api(store, validator, clock))
 }
 
 async fn alarms(router: &Router) -> Vec<String> {

@@ -2,8 +2,7 @@
 use super::tests::{ALICE, BOB, World, packed, resolved};
 use super::*;
 use crate::{
-    http::{Api, InternalApi, Token, internal_router, router},
-    intake::{Intake, IntakeLimits, IntakeParts},
+    http::{InternalApi, Token, internal_router, router},
     wire::{Architectures, Leaderboard},
 };
 use async_trait::async_trait;
@@ -55,18 +54,7 @@ async fn what_a_cohort_showed_is_the_operators_until_its_weights_are_revealed() 
     assert_eq!(validator.run_cohort(&Cancel::new()).await.unwrap_err().kind(), Kind::Refused);
 
     let clock: Arc<dyn Clock> = Arc::clone(&validator.0.clock);
-    let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
-    let intake = Intake::new(IntakeParts {
-        netuid: validator.0.netuid,
-        chain: Arc::clone(&chain),
-        store: store.clone(),
-        artifacts: world.artifacts(),
-        precheck: Arc::new(validator.clone()),
-        clock: Arc::clone(&clock),
-        validator: None,
-        limits: IntakeLimits::default(),
-    });
-    let public = router(Api { intake, store: store.clone(), chain, clock: Arc::clone(&clock) });
+    let public = router(world.api(&store, &validator, Arc::clone(&clock)));
     let internal = internal_router(InternalApi { store: store.clone(), clock }, Token::new(TOKEN).unwrap());
     let leaderboard = async |text: String| serde_json::from_str::<Leaderboard>(&text).unwrap();
     let owners = async |text: String| {
@@ -184,18 +172,7 @@ async fn what_a_guest_wrote_is_sealed_until_its_cohort_is_settled() {
     let alice = world.submit(&store, ALICE, &packed(architecture, "llama"), kinds.0).await;
     let bob = world.submit(&store, BOB, &packed(recipe, ""), kinds.1).await;
     let clock: Arc<dyn Clock> = Arc::clone(&validator.0.clock);
-    let chain: Arc<dyn ChainView> = Arc::new(world.chain.clone());
-    let intake = Intake::new(IntakeParts {
-        netuid: validator.0.netuid,
-        chain: Arc::clone(&chain),
-        store: store.clone(),
-        artifacts: world.artifacts(),
-        precheck: Arc::new(validator.clone()),
-        clock: Arc::clone(&clock),
-        validator: None,
-        limits: IntakeLimits::default(),
-    });
-    let router = router(Api { intake, store: store.clone(), chain, clock });
+    let router = router(world.api(&store, &validator, clock));
     let mut routes: Vec<String> = [alice, bob]
         .iter()
         .flat_map(|id| [format!("/v1/submissions/{id}"), format!("/v1/submissions/{id}/curve")])

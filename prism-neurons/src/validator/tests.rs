@@ -1,7 +1,8 @@
 //! Whole cohorts over fakes: what becomes of everybody, and that a kill between any two transactions changes nothing of it.
 use super::*;
 use crate::{
-    intake::IntakeSource,
+    http::Api,
+    intake::{Intake, IntakeLimits, IntakeParts, IntakeSource},
     store::{
         FileArtifacts,
         intake::Arrival,
@@ -126,6 +127,22 @@ impl World {
             .cohorts(CohortRule { blocks: 100, seed: SeedRule::Chain { delay: 2 } })
             .retry(RetryRule { attempts: 3, pause: Duration::from_secs(1), checkpoint_every: Duration::ZERO })
             .workers(2)
+    }
+
+    /// What the HTTP routes look at, for a validator of this world.
+    pub(crate) fn api(&self, store: &Store, validator: &Validator, clock: Arc<dyn Clock>) -> Api {
+        let chain: Arc<dyn ChainView> = Arc::new(self.chain.clone());
+        let intake = Intake::new(IntakeParts {
+            netuid: validator.0.netuid,
+            chain: Arc::clone(&chain),
+            store: store.clone(),
+            artifacts: self.artifacts(),
+            precheck: Arc::new(validator.clone()),
+            clock: Arc::clone(&clock),
+            validator: None,
+            limits: IntakeLimits::default(),
+        });
+        Api { intake, store: store.clone(), chain, clock }
     }
 
     /// Shows an advantage for the Llama-like graph, and a smaller one for any recipe.
