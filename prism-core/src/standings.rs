@@ -272,19 +272,42 @@ fn of_track<'a>(order: &[&'a Showing], track: Track) -> impl Iterator<Item = &'a
 
 /// One frontier over showings in order of arrival.
 fn credited<'a>(showings: impl Iterator<Item = &'a Showing>, margin: Finite, z: Finite) -> Vec<Increment> {
+    let showings: Vec<&Showing> = showings.filter(|showing| showing.advantage.mean > margin).collect();
     let mut level = BASELINE;
     let mut increments = Vec::new();
-    for showing in showings.filter(|showing| showing.advantage.mean > margin) {
+    let mut later = showings.as_slice();
+    while let [showing, rest @ ..] = later {
+        later = rest;
         if !showing.beats(level, margin, z) {
             continue;
         }
         let credit = Finite::new(showing.advantage.mean.get() - level.mean.get() - margin.get());
         if let Some(credit) = credit.filter(|credit| *credit > Finite::ZERO) {
+            let known = known_since(showing, later, level, margin, z);
             level = showing.advantage;
-            increments.push(Increment { showing: showing.clone(), credit });
+            increments.push(Increment { showing: (*showing).clone(), credit, known });
         }
     }
     increments
+}
+
+/// Since when each part of an increment above `level` has been known: from the first confirmation that showed it, be it of
+/// one that arrived later and is displaced.
+fn known_since(showing: &Showing, later: &[&Showing], level: Estimate, margin: Finite, z: Finite) -> Vec<Known> {
+    let first = |other: &&&Showing| other.since < showing.since && other.beats(level, margin, z);
+    let mut order: Vec<&Showing> = later.iter().filter(first).copied().collect();
+    order.sort_by_key(|other| other.since);
+    order.push(showing);
+    let mut reached = level.mean.get() + margin.get();
+    let mut known = Vec::new();
+    for one in order {
+        let to = one.advantage.mean.min(showing.advantage.mean).get();
+        if let Some(credit) = Finite::new(to - reached).filter(|credit| *credit > Finite::ZERO) {
+            known.push(Known { since: one.since, credit });
+            reached = to;
+        }
+    }
+    known
 }
 
 impl Showing {
@@ -299,6 +322,19 @@ pub struct Increment {
     /// Whose.
     pub showing: Showing,
     /// Bits per byte beyond the best earlier advantage and the margin; above zero.
+    pub credit: Finite,
+    /// Since when each part of the credit has been known, oldest first; they sum to it. What a later arrival was confirmed
+    /// for first ages from then on: else the second of two copies would be paid until the first is confirmed, and the
+    /// first all of it again.
+    pub known: Vec<Known>,
+}
+
+/// A part of a credit and the block since which it has been known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The first confirmation that showed it.
+    pub since: Block,
+    /// Bits per byte, above zero.
     pub credit: Finite,
 }
 
@@ -390,6 +426,20 @@ mod tests {
     fn a_copy_is_credited_nothing() {
         assert_eq!(credits(vec![showing(1, 0.3, 1), showing(2, 0.3, 1)], 0.01).len(), 1);
         assert_eq!(credits(vec![showing(1, 0.3, 1), showing(2, 0.305, 2)], 0.01).len(), 1);
+    }
+
+    #[test]
+    fn what_a_later_arrival_was_confirmed_for_first_has_been_known_since_then() {
+        let confirmed = |place, advantage, since| Showing { since: Block(since), ..showing(place, advantage, 1) };
+        // The last two were confirmed after the first, or are no step above the baseline.
+        let others = [confirmed(3, 0.25, 20), confirmed(2, 0.125, 10), confirmed(4, 0.5, 40), confirmed(5, 0.03, 1)];
+        let standings = Standings::of([others.to_vec(), vec![confirmed(1, 0.375, 30)]].concat());
+        let increments = standings.frontier(Finite::new(0.0625).unwrap(), Finite::ZERO);
+        let known = |increment: &Increment| -> Vec<(u64, f64)> {
+            increment.known.iter().map(|known| (known.since.0, known.credit.get())).collect()
+        };
+        assert_eq!(known(&increments[0]), [(10, 0.0625), (20, 0.125), (30, 0.125)]);
+        assert_eq!(known(&increments[1]), [(40, 0.0625)]);
     }
 
     #[test]

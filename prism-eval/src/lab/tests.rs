@@ -29,8 +29,12 @@ fn profits(table: &Table) -> BTreeMap<Strategy, Spread> {
 #[test]
 fn no_dishonest_strategy_earns_one_percent_of_an_honest_discoverers_reward_at_equal_cost() {
     let table = simulate(&few(8, &Strategy::ALL), &FrontierPools).unwrap();
-    for (strategy, profit) in profits(&table) {
-        assert!(profit.mean.get() <= 0.01, "{strategy}: {profit:?}\n{table}");
+    // What a few worlds leave open is asked of many.
+    let open = |(strategy, profit): (Strategy, Spread)| (profit.high.get() > 0.01).then_some(strategy);
+    let open: Vec<Strategy> = profits(&table).into_iter().filter_map(open).collect();
+    let settled = simulate(&few(200, &open), &FrontierPools).unwrap();
+    for (strategy, profit) in profits(&settled) {
+        assert!(profit.mean.get() <= 0.01, "{strategy}: {profit:?}\n{settled}");
     }
     let of = |strategy| table.rows.iter().find(|row| row.strategy == strategy).unwrap();
     for honest in [Strategy::HonestDiscoverer, Strategy::HonestTuner, Strategy::LateImprover] {

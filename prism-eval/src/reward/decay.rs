@@ -1,7 +1,10 @@
 //! What is left of credits with time.
 use super::pools::Claim;
 use crate::policy::RewardNumbers;
-use prism_core::{Block, standings::Increment};
+use prism_core::{
+    Block,
+    standings::{Increment, Known},
+};
 
 /// A credit and the block of its confirmation.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +13,7 @@ struct Aging {
     left: f64,
 }
 
-/// What is left of the credits of one pool at a block, in their order.
+/// What is left of the credits of one pool at a block, in their order. Each has the place of whom it is credited to.
 ///
 /// Below the target, a credit loses half its worth every half-life. Above it the pool can't pay all of the sum, so what
 /// all of them lose together is what the target would lose, and each its part of that: whatever a credit isn't paid now, it is
@@ -20,7 +23,7 @@ struct Aging {
 /// If credits lost by age alone, part of a large one would rot unpaid while the pool is full. Alone in its pool, an idea of
 /// 0.3 bits would be paid 2.82 half-lives of it when shown at once, and 2.93 in two steps of 0.14 and 0.16, one half-life
 /// between them, although it pays the margin twice.
-fn left(mut credits: Vec<(usize, Aging)>, now: Block, numbers: &RewardNumbers) -> Vec<f64> {
+fn left(mut credits: Vec<(usize, Aging)>, now: Block, numbers: &RewardNumbers) -> Vec<(usize, f64)> {
     credits.sort_by_key(|(place, aging)| (aging.since, *place));
     let mut active: Vec<(usize, Aging)> = Vec::new();
     let mut at = 0;
@@ -32,7 +35,7 @@ fn left(mut credits: Vec<(usize, Aging)>, now: Block, numbers: &RewardNumbers) -
     }
     age(&mut active, now.0 - at, numbers);
     active.sort_by_key(|(place, _)| *place);
-    active.into_iter().map(|(_, aging)| aging.left).collect()
+    active.into_iter().map(|(place, aging)| (place, aging.left)).collect()
 }
 
 fn age(active: &mut [(usize, Aging)], blocks: u64, numbers: &RewardNumbers) {
@@ -61,12 +64,20 @@ pub(super) fn claims(
     now: Block,
     numbers: &RewardNumbers,
 ) -> Vec<Claim> {
-    let aging = |increment: &Increment| Aging {
-        since: increment.showing.since.0,
-        left: increment.credit.get() * part(increment),
-    };
-    let left = left(increments.iter().map(aging).enumerate().collect(), now, numbers);
-    increments.iter().zip(left).map(|(increment, credit)| Claim { hotkey: increment.showing.hotkey, credit }).collect()
+    let mut credits = Vec::new();
+    for (place, increment) in increments.iter().enumerate() {
+        let part = part(increment);
+        let aging = |known: &Known| Aging { since: known.since.0, left: known.credit.get() * part };
+        credits.extend(increment.known.iter().map(aging).map(|aging| (place, aging)));
+    }
+    let mut claims: Vec<Claim> =
+        increments.iter().map(|increment| Claim { hotkey: increment.showing.hotkey, credit: 0.0 }).collect();
+    for (place, left) in left(credits, now, numbers) {
+        if let Some(claim) = claims.get_mut(place) {
+            claim.credit += left;
+        }
+    }
+    claims
 }
 
 #[cfg(test)]
@@ -83,7 +94,7 @@ mod tests {
 
     fn left_of(credits: &[(u64, f64)], now: u64) -> Vec<f64> {
         let aging = credits.iter().map(|(since, left)| Aging { since: *since, left: *left }).enumerate().collect();
-        left(aging, Block(now), &numbers())
+        left(aging, Block(now), &numbers()).into_iter().map(|(_, left)| left).collect()
     }
 
     /// What each is paid of a pool, summed over blocks.

@@ -327,8 +327,9 @@ mod tests {
                 let (shares, _) = paid(&allocate_at(block, known, &registered, &[]));
                 shares.iter().filter(|(hotkey, _)| **hotkey != 9).map(|(_, share)| share).sum()
             };
-            // Over all the time until nearly everything is paid out.
-            let over_time = |showings: &[Showing]| (0..600).map(|n| mine(showings, 100 + n * STEP)).sum::<f64>();
+            // Over all the time until nearly everything is paid out, looking in the middle of each step.
+            let over_time =
+                |showings: &[Showing]| (0..600).map(|n| mine(showings, 100 + STEP / 2 + n * STEP)).sum::<f64>();
             let (split, whole) = (over_time(&split), over_time(&whole));
             prop_assert!(split <= whole * 1.005 + 0.02, "{} > {}", split, whole);
         }
