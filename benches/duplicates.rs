@@ -149,6 +149,7 @@ async fn main() {
     for from in (0..count).step_by(BATCH) {
         let batch = (from..count.min(from + BATCH)).map(|at| record(at as u64, of(at))).collect();
         store.keep_fingerprints(batch).await.unwrap();
+        println!("{} of {count} kept after {:.0} s", count.min(from + BATCH), begun.elapsed().as_secs_f64());
     }
     let filled = begun.elapsed();
     drop(store);

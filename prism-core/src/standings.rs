@@ -39,7 +39,7 @@ pub struct Showing {
     /// Over how many; counted up to [`MOST_CONFIRMATIONS`].
     #[serde(default = "one")]
     pub confirmations: u32,
-    /// The block of its confirmation, from which it ages.
+    /// The block of its first confirmation.
     pub since: Block,
     /// Tries of its hotkey and of its family, itself included, when it was first confirmed; failed ones count.
     #[serde(default = "one")]

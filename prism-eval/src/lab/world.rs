@@ -234,7 +234,9 @@ impl Bench {
         let (few, count) = (count < 3, f64::from(count));
         let error = runs.iter().sum::<f64>() / count;
         let of_runs = runs.iter().map(|run| (run - error) * (run - error)).sum::<f64>() / (count - 1.0);
-        let variance = if few { self.deviation * self.deviation } else { of_runs };
+        // As the scorer's: what the baselines' repeats show is the least.
+        let pooled = self.deviation * self.deviation;
+        let variance = if few { pooled } else { of_runs.max(pooled) };
         let seeds = Seeds { error, variance: variance / count };
         // Only what is measured together is asked for again.
         self.seen.retain(|(cohort, ..), _| *cohort == measured.0);

@@ -6,7 +6,7 @@ use prism_core::{
     standings::{Increment, Known},
 };
 
-/// A credit and the block of its confirmation.
+/// A part of a credit and the block since which it has been known.
 #[derive(Debug, Clone, Copy)]
 struct Aging {
     since: u64,

@@ -16,9 +16,10 @@ use std::collections::BTreeSet;
 /// `reward.confirmations` times counts.
 ///
 /// A pool pays `min(1, sum of credit / reward.target)`; the rest is burned, and so is the credit of a hotkey that is no
-/// longer registered. A credit loses half its worth every `reward.half_life` blocks from its confirmation, and less while
-/// the pool can't pay all of it: what it is paid in all depends neither on when it came nor on who else is paid. The frontier
-/// itself doesn't age, so nobody is paid again for what is known. The numbers are [`RewardNumbers`], read from the context.
+/// longer registered. Each part of a credit loses half its worth every `reward.half_life` blocks from the first confirmation
+/// that showed it, whoever's ([`Increment::known`]), and less while the pool can't pay all of it: what it is paid in all from
+/// then on depends neither on when that was nor on who else is paid. The frontier itself doesn't age, so nobody is paid again
+/// for what is known. The numbers are [`RewardNumbers`], read from the context.
 ///
 /// A pool for a class of architectures ([`RewardNumbers::class_part`]) pays the increments on the frontier of that class
 /// alone, and the two others share what the classes leave. There, the first family of a class is paid for the leader's whole

@@ -86,6 +86,11 @@ fn a_title_needs_the_same_sign_at_the_larger_budget_and_counts_as_there() {
     assert_eq!(advantage(&card(&crashed, &baseline), Track::Architecture), 0.0);
     let missing = card(&holder(2.0)[..3], &baseline);
     assert!(!missing.eligible && missing.total.is_some(), "waits");
+    // A baseline that the machine left out would be a rival less.
+    let mut two = baseline.clone();
+    two[3] = failed(&two[3], FailureClass::Infrastructure);
+    let card_of = card(&holder(2.0), &two);
+    assert!(!card_of.eligible && card_of.reasons.iter().any(|reason| reason.contains("a baseline was not measured")));
     // Where no baseline ran at it, nobody is asked for it.
     let plain = card(&holder(3.25)[..3], &baseline[..3]);
     assert!(plain.eligible && (advantage(&plain, Track::Architecture) - 0.2).abs() < 1e-9);
@@ -103,6 +108,37 @@ fn a_recipe_is_confirmed_against_the_harder_of_the_baseline_and_its_own_familys_
     let card = score(one("new", SubmissionKind::Full, &runs, true), &baseline, &[]);
     assert!((advantage(&card, Track::Architecture) - 0.2).abs() < 1e-9, "{card:?}");
     assert!((advantage(&card, Track::Training) - 0.2).abs() < 1e-9, "over its own family, not the baseline: {card:?}");
+    // Without that reference the whole family's advantage would be the recipe's.
+    let own = runs.remove(4);
+    let card = score(one("new", SubmissionKind::TrainingForArch, &runs, true), &baseline, &[]);
+    assert!(!card.eligible, "{card:?}");
+    runs.push(failed(&own, FailureClass::MinerCode));
+    let card = score(one("new", SubmissionKind::TrainingForArch, &runs, true), &baseline, &[]);
+    assert!(card.eligible && advantage(&card, Track::Training) <= 0.0, "{card:?}");
+}
+
+#[test]
+fn a_title_holder_whose_own_code_fails_has_shown_nothing_and_one_that_the_machine_failed_was_not_asked() {
+    let baseline = grid("gpt", &RATES);
+    let broken = |class| {
+        let mut runs = grid("new", &saved(0.25));
+        runs.push(recipe(&runs[1], 3.0));
+        runs[3] = failed(&runs[3], class);
+        runs
+    };
+    let of = |runs: &[Evidence], incumbent| score(one("new", SubmissionKind::Full, runs, incumbent), &baseline, &[]);
+    let runs = broken(FailureClass::MinerCode);
+    let card = of(&runs, true);
+    assert!(card.eligible && card.total == Some(Finite::ZERO), "{card:?}");
+    assert_eq!([Track::Architecture, Track::Training].map(|track| advantage(&card, track)), [0.0, 0.0]);
+    assert!(!of(&runs, false).eligible);
+    assert!(!of(&broken(FailureClass::Infrastructure), true).eligible);
+    // Nor where the family is somebody else's and fails under the reference recipe.
+    let others: Vec<Evidence> = runs
+        .iter()
+        .map(|run| if run.task == runs[3].task { run.clone() } else { failed(run, FailureClass::MinerCode) })
+        .collect();
+    assert!(!score(one("new", SubmissionKind::TrainingForArch, &others, true), &baseline, &[]).eligible);
 }
 
 #[test]

@@ -1,19 +1,31 @@
 //! Score cards for scorers of one number.
+use super::prism::eligible;
+use crate::policy::ScoreNumbers;
 use prism_core::{
     Finite, ScoreCard,
     evidence::Estimate,
     score::{Component, Track, TrackScore},
-    scorer::Candidate,
+    scorer::{Candidate, Round},
 };
 use std::collections::BTreeMap;
 
-/// An eligible card with one track, the training track for a `TrainingForArch` and the architecture track for others:
-/// what a scorer of one number needs to return; not eligible when a run was resumed, for that one's rows are not all
-/// those of the others. `quality` is moved into `[0, 1]`; one that is not a number gives a card
-/// without a total. Rewards follow from `advantage`.
+/// A card with one track, the training track for a `TrainingForArch` and the architecture track for others: what a scorer of
+/// one number needs to return. Eligible as [`PrismScorer`](super::PrismScorer)'s are, by the numbers of the round's policy: in a
+/// cohort after the one that it won, measured officially, and never of a run that was resumed. `quality` is moved into
+/// `[0, 1]`; one that is not a number gives a card without a total. Rewards follow from `advantage`.
 #[must_use]
-pub fn single_track(candidate: &Candidate<'_>, scorer: &str, quality: f64, advantage: Estimate) -> ScoreCard {
-    let without = |reason| ScoreCard::without_total(candidate.submission, candidate.family, scorer, reason);
+pub fn single_track(
+    candidate: &Candidate<'_>,
+    round: &Round<'_>,
+    scorer: &str,
+    quality: f64,
+    advantage: Estimate,
+) -> ScoreCard {
+    let without = |reason: &str| ScoreCard::without_total(candidate.submission, candidate.family, scorer, reason);
+    let numbers = match ScoreNumbers::from_numbers(round.policy) {
+        Ok(numbers) => numbers,
+        Err(error) => return without(&error.to_string()),
+    };
     let Some(quality) = Finite::new(quality) else { return without("the score is not a number") };
     let quality = quality.clamp(Finite::ZERO, Finite::ONE);
     let track = if candidate.kind.brings_architecture() { Track::Architecture } else { Track::Training };
@@ -22,7 +34,7 @@ pub fn single_track(candidate: &Candidate<'_>, scorer: &str, quality: f64, advan
     let mut card = without("");
     card.reasons.clear();
     card.total = Some(quality);
-    card.eligible = candidate.runs.iter().all(|run| run.resumed == 0);
+    card.eligible = eligible(candidate, true, &numbers, &mut card.reasons);
     card.tracks.insert(track, TrackScore { quality, advantage, components });
     card
 }

@@ -15,7 +15,7 @@
 //!         let baseline = tuned_reference(round.baselines.first()?.runs)?;
 //!         let bits = mean_bits_per_byte(run, HeldOut).ok()?.mean.get();
 //!         let advantage = paired_difference(run, baseline, HeldOut).ok()?;
-//!         Some(single_track(candidate, "held-out/1", 1.0 / (1.0 + bits), advantage))
+//!         Some(single_track(candidate, round, "held-out/1", 1.0 / (1.0 + bits), advantage))
 //!     };
 //!     let without = || ScoreCard::without_total(candidate.submission, candidate.family, "held-out/1", "not measured");
 //!     Ok(score().unwrap_or_else(without))

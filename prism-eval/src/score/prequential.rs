@@ -51,9 +51,7 @@ impl Scorer for PrequentialScorer {
         let card = |candidate: &Candidate<'_>| {
             let field = field.as_ref().map_err(Clone::clone);
             let card = field.and_then(|field| card(candidate, round, field, (field.pooled(numbers), own)));
-            card.unwrap_or_else(|Refusal(reason)| {
-                ScoreCard::without_total(candidate.submission, candidate.family, CARD, reason)
-            })
+            card.unwrap_or_else(|refusal| refusal.card(candidate, CARD, &numbers))
         };
         Ok(round.candidates.iter().map(card).collect())
     }
@@ -68,7 +66,7 @@ fn card(
     if ended_by_trial(candidate.runs) {
         return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
     }
-    let tuned = Tuned::of(candidate, numbers)?;
+    let tuned = Tuned::of_candidate(candidate, numbers)?;
     let hardest = field.hardest(&tuned)?;
     let mut reasons = tuned.grid.diverged.clone();
     let mut tracks = BTreeMap::new();
@@ -95,8 +93,8 @@ fn card(
     }
     let (ranked, run) = counts.ok_or(PairingError::Empty("by the subject"))?;
     let total = ranked.quality()?;
-    let confirmed =
-        !candidate.incumbent || field.confirm(&mut tracks, (&tuned, recipe), candidate.runs, numbers, &mut reasons)?;
+    let confirmed = !candidate.incumbent
+        || field.confirm(&mut tracks, (&tuned, hardest, recipe), candidate.runs, numbers, &mut reasons)?;
     // Taken from whatever is paid, also where that is the larger budget's.
     for (score, penalty) in tracks.values_mut().zip(penalties.values()) {
         score.advantage.mean = finite(score.advantage.mean.get() - penalty)?;
@@ -134,7 +132,7 @@ impl Ranked {
         // What work above the baseline's is worth is the difference between the two advantages.
         let bits = bits + pair.unpriced.mean.get() - pair.advantage.mean.get();
         if bits < 0.0 {
-            return Err(Refusal("fewer than zero bits per byte".into()));
+            return Err(Refusal::new("fewer than zero bits per byte"));
         }
         let mut ranked = Self { bits, penalty: 0.0, tie: 0.0, advantage: pair.advantage };
         // A plan without held-out rows has none for anybody.
@@ -192,7 +190,7 @@ fn memorized(late: Estimate, held_out: Estimate, z: f64) -> f64 {
 }
 
 fn finite(value: f64) -> Result<Finite, Refusal> {
-    Finite::new(value).ok_or_else(|| Refusal("numbers too large".into()))
+    Finite::new(value).ok_or_else(|| Refusal::new("numbers too large"))
 }
 
 #[cfg(test)]

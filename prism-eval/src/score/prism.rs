@@ -17,12 +17,14 @@ use super::{
     pairing::{Measured, PairingError, mean_bits_per_byte, pooled_deviation, same_rows},
     reference::{ReferenceGrid, RunsError, own_recipe, with_repeats},
     shares::{standard_error, weigh},
-    trial::{ended_by_trial, trial_card},
+    trial::{ended_by_trial, failed_itself, trial_card},
     work::{WorkCurve, is_python, work_ratio},
 };
 use crate::policy::{ArchitectureShares, DiagnosticThresholds, PolicyError, ScoreNumbers, TrainingShares};
 use prism_core::{
     Evidence, Finite, Result, ScoreCard, Scorer, SubmissionId,
+    evidence::Estimate,
+    plan::RunRole,
     score::{Track, TrackScore},
     scorer::{Candidate, Round},
     submission::Precedence,
@@ -55,9 +57,7 @@ impl Scorer for PrismScorer {
         let card = |candidate: &Candidate<'_>| {
             let field = field.as_ref().map_err(Clone::clone);
             let card = field.and_then(|field| field.card(candidate, round, field.pooled(numbers), &thresholds));
-            card.unwrap_or_else(|Refusal(reason)| {
-                ScoreCard::without_total(candidate.submission, candidate.family, CARD, reason)
-            })
+            card.unwrap_or_else(|refusal| refusal.card(candidate, CARD, &numbers))
         };
         Ok(round.candidates.iter().map(card).collect())
     }
@@ -65,23 +65,59 @@ impl Scorer for PrismScorer {
 
 /// Why there is no total.
 #[derive(Debug, Clone)]
-pub(super) struct Refusal(pub(super) String);
+pub(super) struct Refusal {
+    reason: String,
+    /// Whether the submission's own runs failed by its own doing.
+    own: bool,
+}
+
+impl Refusal {
+    pub(super) fn new(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), own: false }
+    }
+
+    /// A card without a total; of an incumbent that failed by its own doing, a confirmation that showed nothing. Were it no
+    /// confirmation, code that fails where it sees itself unlucky would keep only the lucky ones, and code that fails
+    /// from some day on would keep its title for good.
+    pub(super) fn card(self, candidate: &Candidate<'_>, scorer: &str, numbers: &ScoreNumbers) -> ScoreCard {
+        let mut card = ScoreCard::without_total(candidate.submission, candidate.family, scorer, self.reason);
+        if !(candidate.incumbent && self.own) {
+            return card;
+        }
+        let advantage = Estimate { mean: Finite::ZERO, standard_error: numbers.seed_deviation };
+        let nothing = TrackScore { quality: Finite::ZERO, advantage, components: BTreeMap::new() };
+        if candidate.kind.brings_architecture() {
+            card.tracks.insert(Track::Architecture, nothing.clone());
+        }
+        if candidate.runs.iter().any(|run| run.task.role == RunRole::Recipe) {
+            card.tracks.insert(Track::Training, nothing);
+        }
+        card.total = Some(Finite::ZERO);
+        card.eligible = eligible(candidate, true, numbers, &mut card.reasons);
+        card
+    }
+}
 
 impl From<RunsError> for Refusal {
     fn from(error: RunsError) -> Self {
-        Self(error.to_string())
+        let own = match &error {
+            RunsError::NoRate(_) => true,
+            RunsError::Failed { class, .. } => class.is_subjects(),
+            _ => false,
+        };
+        Self { reason: error.to_string(), own }
     }
 }
 
 impl From<PolicyError> for Refusal {
     fn from(error: PolicyError) -> Self {
-        Self(error.to_string())
+        Self::new(error)
     }
 }
 
 impl From<PairingError> for Refusal {
     fn from(error: PairingError) -> Self {
-        Self(error.to_string())
+        Self::new(error)
     }
 }
 
@@ -114,13 +150,19 @@ impl<'a> Tuned<'a> {
         let key = (grid.mean, candidate.precedence, candidate.submission);
         Ok(Self { key, grid, runs, work, probes, large })
     }
+
+    /// The reference on a candidate's family; where the family is another's, so is its failure.
+    pub(super) fn of_candidate(candidate: &Candidate<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
+        let own = candidate.kind.brings_architecture();
+        Self::of(candidate, numbers).map_err(Refusal::from).map_err(|why| Refusal { own: why.own && own, ..why })
+    }
 }
 
 impl<'a> Field<'a> {
     pub(super) fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
         let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
             Tuned::of(baseline, numbers)
-                .map_err(|error| Refusal(format!("baseline {}: {error}", baseline.family.short())))
+                .map_err(|error| Refusal::new(format!("baseline {}: {error}", baseline.family.short())))
         });
         let tuned: Vec<_> = baselines.collect::<Result<_, _>>()?;
         let (python, baselines): (Vec<_>, Vec<_>) = tuned.into_iter().partition(|tuned| is_python(tuned.grid.best));
@@ -128,7 +170,7 @@ impl<'a> Field<'a> {
         // Beside a declared one, a baseline in Python is its twin and tells no more than what work takes.
         let baselines = if baselines.is_empty() { python } else { baselines };
         if baselines.is_empty() {
-            return Err(Refusal("no published baseline in the round".into()));
+            return Err(Refusal::new("no published baseline in the round"));
         }
         Ok(Self { baselines, calibrator })
     }
@@ -146,17 +188,17 @@ impl<'a> Field<'a> {
         for baseline in &self.baselines {
             same_rows(tuned.grid.best, baseline.grid.best, Measured::Prequential)?;
             if !tuned.grid.same_rates(&baseline.grid) {
-                return Err(Refusal("the reference recipe was tuned over other rates than the baselines'".into()));
+                return Err(Refusal::new("the reference recipe was tuned over other rates than the baselines'"));
             }
         }
         let hardest = self.baselines.iter().min_by_key(|baseline| baseline.key);
-        hardest.ok_or_else(|| Refusal("no published baseline in the round".into()))
+        hardest.ok_or_else(|| Refusal::new("no published baseline in the round"))
     }
 
     /// How many times the work of what it is compared with a subject did.
     pub(super) fn work(&self, subject: &Evidence, against: &Evidence, numbers: ScoreNumbers) -> Result<f64, Refusal> {
         let calibrator = self.calibrator.as_ref().map(|tuned| tuned.grid.best);
-        work_ratio(subject, against, calibrator, numbers.work_tolerance.get()).map_err(Refusal)
+        work_ratio(subject, against, calibrator, numbers.work_tolerance.get()).map_err(Refusal::new)
     }
 
     /// The probes of an architecture against those of the baselines.
@@ -166,19 +208,28 @@ impl<'a> Field<'a> {
         scaling(&tuned.probes, &baselines, calibrator, numbers, reasons)
     }
 
-    /// What the larger budget says of a title, where baselines ran at it: each track's advantage there. Whether all is
-    /// known.
-    pub(super) fn confirm(
-        &self,
+    /// What the larger budget says of a title, where it is part of the plan: each track's advantage there over the hardest of
+    /// all baselines, and for a recipe of the reference on its own family too. Whether all is known.
+    pub(super) fn confirm<'s>(
+        &'s self,
         tracks: &mut BTreeMap<Track, TrackScore>,
-        (tuned, own): (&Tuned<'_>, Option<&Evidence>),
-        runs: &[Evidence],
+        (tuned, hardest, own): (&'s Tuned<'a>, &'s Tuned<'a>, Option<&Evidence>),
+        runs: &'s [Evidence],
         numbers: ScoreNumbers,
         reasons: &mut Vec<String>,
     ) -> Result<bool, Refusal> {
-        let rival = |run, work| Rival { run, work };
-        let mut rivals: Vec<_> = self.baselines.iter().filter_map(|b| Some(rival(b.large?, &b.work))).collect();
-        let Some(work) = rivals.first().map(|rival| rival.work) else { return Ok(true) };
+        if self.baselines.iter().all(|baseline| baseline.large.is_none()) {
+            return Ok(true);
+        }
+        let completed = |baseline: &'s Tuned<'a>| {
+            let run = baseline.large.filter(|run| run.is_completed())?;
+            Some(Rival { run, work: &baseline.work })
+        };
+        let mut rivals: Vec<_> = self.baselines.iter().filter_map(completed).collect();
+        if rivals.len() < self.baselines.len() {
+            reasons.push("not confirmed: a baseline was not measured through at the larger budget".into());
+            return Ok(false);
+        }
         let calibrator = self.calibrator.as_ref().and_then(|tuned| tuned.large);
         let mut known = true;
         for (track, score) in tracks {
@@ -187,7 +238,19 @@ impl<'a> Field<'a> {
                 _ => tuned.large,
             };
             if *track == Track::Training {
-                rivals.extend(tuned.large.map(|run| rival(run, work)));
+                match tuned.large {
+                    Some(run) if run.is_completed() => rivals.push(Rival { run, work: &hardest.work }),
+                    Some(run) if failed_itself(run) => {
+                        score.advantage.mean = score.advantage.mean.min(Finite::ZERO);
+                        reasons.push("training: the reference recipe failed on its family at the larger budget".into());
+                        continue;
+                    }
+                    _ => {
+                        known = false;
+                        reasons.push("training: the reference recipe was not measured at the larger budget".into());
+                        continue;
+                    }
+                }
             }
             match confirm(score.advantage, large, &rivals, calibrator, numbers) {
                 Confirmation::Holds(there) => score.advantage = there,
@@ -214,7 +277,7 @@ impl<'a> Field<'a> {
         if ended_by_trial(candidate.runs) {
             return trial_card(candidate, round, CARD, numbers).map_err(Refusal::from);
         }
-        let tuned = Tuned::of(candidate, numbers)?;
+        let tuned = Tuned::of_candidate(candidate, numbers)?;
         let hardest = self.hardest(&tuned)?;
         let own = brought_recipe(candidate)?;
         let mut reasons = tuned.grid.diverged.clone();
@@ -246,8 +309,8 @@ impl<'a> Field<'a> {
         let (a, t) = (numbers.architecture.get(), numbers.training.get());
         let total = Finite::new(BASELINE + a * (architecture.0 - BASELINE) + t * (training.0 - BASELINE))
             .map(|total| total.clamp(Finite::ZERO, Finite::ONE));
-        let confirmed =
-            !candidate.incumbent || self.confirm(&mut tracks, (&tuned, own), candidate.runs, numbers, &mut reasons)?;
+        let confirmed = !candidate.incumbent
+            || self.confirm(&mut tracks, (&tuned, hardest, own), candidate.runs, numbers, &mut reasons)?;
         let eligible = eligible(candidate, total.is_some() && confirmed, &numbers, &mut reasons);
         let mut bits: Vec<_> = [Some(tuned.grid.best), own]
             .into_iter()
@@ -344,7 +407,7 @@ fn architecture(
     }
     let shares = ArchitectureShares::from_numbers(policy)?.list();
     weigh("architecture", shares, reads, pair.advantage, reasons)
-        .ok_or_else(|| Refusal("no component of the architecture track could be read".into()))
+        .ok_or_else(|| Refusal::new("no component of the architecture track could be read"))
 }
 
 fn training(
@@ -381,7 +444,7 @@ fn training(
     ];
     let shares = TrainingShares::from_numbers(policy)?.list();
     weigh("training", shares, reads, anchored.advantage, reasons)
-        .ok_or_else(|| Refusal("no component of the training track could be read".into()))
+        .ok_or_else(|| Refusal::new("no component of the training track could be read"))
 }
 
 /// The completed recipe runs of the same family that came before, with their repeats, in order of arrival.

@@ -71,7 +71,8 @@ pub fn trial_advantages(
     Ok(advantages)
 }
 
-fn failed_itself(run: &Evidence) -> bool {
+/// Whether a run failed by its subject's own doing.
+pub(super) fn failed_itself(run: &Evidence) -> bool {
     matches!(&run.outcome, RunOutcome::Failed { class, .. } if class.is_subjects())
 }
 

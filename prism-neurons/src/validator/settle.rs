@@ -2,6 +2,7 @@
 use super::{Validator, material::GRAPH};
 use crate::store::{
     cohorts::{CohortStatus, Entrant, EntrantRole},
+    runs::RunStatus,
     scores::Settlement,
     submissions::Reason,
 };
@@ -10,6 +11,7 @@ use prism_core::{
     artifacts::ArtifactsExt,
     evidence::RunOutcome,
     observer::Event,
+    plan::RunRole,
     scorer::{Candidate, Round},
     submission::SubmissionStatus,
 };
@@ -36,7 +38,15 @@ impl Validator {
         }
         let policy = cohort.policy.clone().unwrap_or_default();
         let entrants = parts.store.entrants(cohort.number).await?;
-        let evidence = parts.store.evidence(cohort.number).await?;
+        let mut evidence = parts.store.evidence(cohort.number).await?;
+        // A plan of which the machine left nothing but trials is no plan that its trials ended.
+        for entrant in entrants.iter().filter(|entrant| entrant.role == EntrantRole::Candidate) {
+            let runs = evidence.get(&entrant.submission).map(Vec::as_slice).unwrap_or_default();
+            let trials = runs.iter().all(|run| matches!(run.task.role, RunRole::Trial { .. }));
+            if trials && self.gave_up(cohort.number, entrant.submission).await?.is_some() {
+                evidence.remove(&entrant.submission);
+            }
+        }
         let candidates = candidates(&entrants, &evidence, |role| role != EntrantRole::Baseline);
         let baselines = candidates_of_baselines(&entrants, &evidence);
         let round = Round::new(Epoch(cohort.number), &policy.numbers, &candidates, &baselines);
@@ -84,6 +94,12 @@ impl Validator {
         Ok(())
     }
 
+    /// Why the machine gave up a run of a submission, if it did.
+    async fn gave_up(&self, cohort: u64, submission: SubmissionId) -> Result<Option<String>> {
+        let runs = self.0.store.runs(cohort, submission).await?;
+        Ok(runs.into_iter().filter(|run| run.status == RunStatus::Abandoned).find_map(|run| run.error))
+    }
+
     /// What becomes of a submission: measured, failed by its own doing, or failed for lack of a machine.
     async fn outcome(
         &self,
@@ -98,7 +114,7 @@ impl Validator {
             RunOutcome::Failed { class, reason } => Some(Reason::new(format!("run.{}", class.as_str()), reason)),
             RunOutcome::Completed => None,
         });
-        let abandoned = self.0.store.runs(cohort, card.submission).await?.into_iter().find_map(|run| run.error);
+        let abandoned = self.gave_up(cohort, card.submission).await?;
         let reason = failed
             .or_else(|| abandoned.map(|error| Reason::new("run.infrastructure", error)))
             .unwrap_or_else(|| Reason::new("score.none", card.reasons.join("; ")));

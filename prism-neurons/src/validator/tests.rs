@@ -25,7 +25,7 @@ use prism_core::{
         sample,
     },
 };
-use prism_eval::{bundle, graph::baselines};
+use prism_eval::{bundle, graph::baselines, policy::Trial};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -306,6 +306,18 @@ async fn a_kill_between_any_two_transactions_changes_nothing_of_the_end() {
 
 #[tokio::test]
 async fn a_machine_that_fails_is_tried_again_and_then_given_up_without_blame_on_others() {
+    a_machine_fails(PrismPolicy::smoke(), true).await;
+}
+
+#[tokio::test]
+async fn what_a_machine_gave_up_after_a_trial_was_not_ended_by_that_trial() {
+    let mut policy = PrismPolicy::smoke();
+    policy.plan.trial = Some(Trial { percent: 50, ..Trial::default() });
+    a_machine_fails(policy, false).await;
+}
+
+/// Alice's runs fail for good, the trials among them or not, and everybody else's twice.
+async fn a_machine_fails(policy: PrismPolicy, trials: bool) {
     let world = World::new();
     let store = world.store();
     let seen: Arc<Mutex<BTreeMap<Digest, u32>>> = Arc::default();
@@ -316,14 +328,15 @@ async fn a_machine_that_fails_is_tried_again_and_then_given_up_without_blame_on_
         let mut seen = counted.lock().unwrap();
         let tries = seen.entry(Digest(task.id().0)).or_default();
         *tries += 1;
-        let fails = graph == llama || *tries < 3;
+        let passes = !trials && matches!(task.role, RunRole::Trial { .. });
+        let fails = (graph == llama && !passes) || *tries < 3;
         if fails {
             let error = Error::new(Kind::Unavailable, Fault::Infrastructure, "out of memory");
             return Script::Fails(error.retry(prism_core::Retry::Now));
         }
         Script::Shows(Box::new(sample::evidence(task, if task.role == RunRole::Recipe { 4.0 } else { 4.5 })))
     });
-    let validator = world.builder(&store, trainer.with_python(false)).build().unwrap();
+    let validator = world.builder(&store, trainer.with_python(false)).policy(policy).build().unwrap();
     validator.start().await.unwrap();
     world.submit_all(&store).await;
     validator.run_cohort(&Cancel::new()).await.unwrap();
