@@ -160,7 +160,9 @@ impl<'a> Tuned<'a> {
 
 impl<'a> Field<'a> {
     pub(super) fn of(round: &Round<'a>, numbers: ScoreNumbers) -> Result<Self, Refusal> {
-        let baselines = round.baselines.iter().filter(|baseline| !baseline.incumbent).map(|baseline| {
+        let mut baselines: Vec<_> = round.baselines.iter().filter(|baseline| !baseline.incumbent).collect();
+        baselines.sort_by_key(|baseline| (baseline.precedence, baseline.submission));
+        let baselines = baselines.into_iter().map(|baseline| {
             Tuned::of(baseline, numbers)
                 .map_err(|error| Refusal::new(format!("baseline {}: {error}", baseline.family.short())))
         });
