@@ -404,6 +404,24 @@ fn a_run_that_failed_has_a_manifest_without_invented_numbers() {
 }
 
 #[test]
+fn devices_and_processes_are_those_that_the_evidence_counts() {
+    let base = fixture::grid("gpt", &[(1.0, 4.1)]);
+    let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "gpt")];
+    let of = |gpu_millis, counters: &[(&str, u64)]| {
+        let mut runs = fixture::grid("llama", &[(1.0, 3.6)]);
+        runs[0].work.gpu_millis = gpu_millis;
+        runs[0].counters.extend(counters.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+        let subject = candidate(&runs, SubmissionKind::ArchitectureOnly, "llama");
+        let compute = files(&subject, &baselines, &declared("llama")).manifest.compute;
+        (compute.gpu_count, compute.world_size, compute.distributed_backend.map(|name| name.to_string()))
+    };
+    assert_eq!(of(9, &[("devices", 4), ("processes", 4)]), (4, 4, Some("nccl".to_owned())));
+    assert_eq!(of(0, &[("devices", 0), ("processes", 2)]), (0, 2, Some("gloo".to_owned())));
+    assert_eq!(of(9, &[("devices", 1), ("processes", 1)]), (1, 1, None));
+    assert_eq!((of(9, &[]), of(0, &[])), ((1, 1, None), (0, 1, None)));
+}
+
+#[test]
 fn of_python_nothing_is_taken_that_python_says() {
     let mut runs = fixture::grid("p", &[(1.0, 3.6)]);
     let mut base = fixture::grid("gpt", &[(1.0, 4.1)]);
