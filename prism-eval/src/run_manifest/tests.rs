@@ -451,6 +451,20 @@ fn python(source: &str) -> GuestPart {
 }
 
 #[test]
+fn what_is_bound_to_many_names_is_one_block_under_the_first() {
+    let targets: String = (0..500).map(|n| format!("a{n} = ")).collect();
+    let arguments = vec![format!("'{}'", "x".repeat(190)); 16].join(", ");
+    let source = format!(
+        "import torch.nn as nn\n\ndef build_model(ctx):\n    {targets}nn.Linear({arguments})\n\ndef get_recipe(ctx): ...\n"
+    );
+    let architecture = Architecture::of(Source::Python(&python(&source))).unwrap();
+    let graph = architecture.graph();
+    let names: Vec<&str> = graph.parameterized_blocks.iter().map(|block| block.name.as_str()).collect();
+    assert_eq!(names, ["a0"]);
+    assert_eq!(ArchitectureGraph::read(&graph.canonical_bytes()).unwrap(), *graph);
+}
+
+#[test]
 fn a_graph_of_python_is_what_its_source_says() {
     let source = "import torch.nn as nn\nfrom torch import nn as n\n\nclass TinyGPTModel(nn.Module):\n    def __init__(self, d):\n        self.head: nn.Module = nn.Linear(d *\n 2, 256, bias=False)\n        self.x = self.drop.inner(d)\n\ndef build_model(ctx):\n    return torch.nn.functional.topk(TinyGPTModel(3))\n\ndef get_recipe(ctx): ...\ndef infer(model, batch, ctx): ...\n";
     let architecture = Architecture::of(Source::Python(&python(source))).unwrap();
