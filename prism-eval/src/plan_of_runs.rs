@@ -734,7 +734,7 @@ mod tests {
         assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, Some("r")), PlanError::RecipeUnclaimed);
         let hasty = PlanPolicy { steps: 8, ..policy.clone() };
         let short = plan_of_runs(&hasty, &cohort, &entrant(SubmissionKind::ArchitectureOnly, "graph", None));
-        assert!(matches!(short, Err(PlanError::Measuring(_))));
+        assert!(matches!(short, Err(PlanError::Policy(_))));
         cohort.references.pop();
         assert_eq!(refused(&cohort, SubmissionKind::ArchitectureOnly, None), PlanError::References);
     }

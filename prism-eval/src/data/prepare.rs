@@ -1,8 +1,9 @@
 //! Shards and manifest from downloaded files.
 //!
 //! The same documents give the same bytes, whatever the order of the files: a document goes to a shard by the hash of its
-//! id, and a shard is in the order of ids. Memory is bounded by the largest shard (64 MiB of input, or a 256th part of an
-//! input beyond 16 GiB) and by the runs of words of what is held out, of which a bounded number is compared.
+//! id, and a shard is in the order of ids. Memory is bounded by the largest shard and by the runs of words of what is held
+//! out, of which a bounded number is compared. A shard is of 64 MiB of input, or of a 256th part of an input beyond 16 GiB;
+//! whatever that unpacks to, more than 2 GiB are refused.
 use super::{
     contamination::HeldOut,
     corpus::{Document, Limits, Record, Records},
@@ -30,6 +31,10 @@ use std::{
 const BYTES_PER_SHARD: u64 = 64 << 20;
 /// Most shards of a part: each has a file open while documents are sorted out.
 const MOST_SHARDS: u64 = 256;
+/// Most bytes of a shard, counts of tokens not included: it is sorted in memory.
+const MOST_HEAP: u64 = 2 << 30;
+/// Bytes of a line that are kept free for the count of its tokens.
+const ROOM: usize = 40;
 /// Where documents are sorted out, within the new folder.
 const SORTING: &str = ".sorting";
 
@@ -117,7 +122,7 @@ pub fn prepare(
     fs::create_dir(&sorting).map_err(io(&sorting))?;
 
     let shards = input.div_ceil(BYTES_PER_SHARD).clamp(1, MOST_SHARDS);
-    let mut sorter = Sorter::new(&sorting, shards)?;
+    let mut sorter = Sorter::new(&sorting, shards, limits)?;
     let mut documents = 0u64;
     for (number, file) in files.iter().enumerate() {
         read(file, limits, &mut |record| {
@@ -151,7 +156,10 @@ pub fn prepare(
         let part = splits.entry(split).or_default();
         let shard = write(folder, &shard_name(split, part.shards.len()), &records)?;
         if split != Split::Train {
-            records.iter().for_each(|record| held_out.take(split, &record.text));
+            // Shards come in this order: those that are compared are a fair sample.
+            let mut by_hash: Vec<&Record> = records.iter().collect();
+            by_hash.sort_by_cached_key(|record| Digest::of(record.id.as_bytes()));
+            by_hash.iter().for_each(|record| held_out.take(split, &record.text));
         }
         part.documents += shard.documents;
         part.text_bytes += shard.text_bytes;
@@ -246,13 +254,7 @@ fn read(
 ) -> Result<(), DatasetError> {
     let name = path.to_string_lossy();
     if name.ends_with(".parquet") {
-        return parquet::read(path, &mut |record| {
-            if record.text.len() > limits.line_bytes {
-                let reason = format!("document {:?} has more than {} bytes", record.id, limits.line_bytes);
-                return Err(DatasetError::Parquet { file: path.display().to_string(), reason });
-            }
-            each(record)
-        });
+        return parquet::read(path, each);
     }
     let packed = name.ends_with(".jsonl.gz");
     if !packed && !name.ends_with(".jsonl") {
@@ -272,13 +274,23 @@ fn next<R: io::BufRead>(records: &mut Records<R>, file: &str) -> Result<Option<R
     records.next_record().map_err(|error| DatasetError::Corpus { file: file.to_owned(), error })
 }
 
-/// Heaps of documents that will be one shard each.
+/// Documents that will be one shard.
+struct Heap {
+    path: PathBuf,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+/// Heaps that no reader of the shards will refuse: what is written is held to the limits here, not what it came from.
 struct Sorter {
-    heaps: BTreeMap<Split, Vec<(PathBuf, BufWriter<File>)>>,
+    heaps: BTreeMap<Split, Vec<Heap>>,
+    limits: Limits,
+    most_heap: u64,
+    bytes: u64,
 }
 
 impl Sorter {
-    fn new(folder: &Path, train: u64) -> Result<Self, DatasetError> {
+    fn new(folder: &Path, train: u64, limits: Limits) -> Result<Self, DatasetError> {
         let mut heaps = BTreeMap::new();
         for split in Split::ALL {
             // 950 of 1000 documents are for training, 25 each are held out.
@@ -287,11 +299,11 @@ impl Sorter {
                 let path = folder.join(format!("{}-{number}", split.as_str()));
                 let file = File::create(&path);
                 let file = file.map_err(|error| DatasetError::Io { file: path.display().to_string(), error })?;
-                Ok((path, BufWriter::new(file)))
+                Ok(Heap { path, file: BufWriter::new(file), bytes: 0 })
             };
             heaps.insert(split, (0..count).map(open).collect::<Result<Vec<_>, _>>()?);
         }
-        Ok(Self { heaps })
+        Ok(Self { heaps, limits, most_heap: MOST_HEAP, bytes: 0 })
     }
 
     fn put(&mut self, record: &Record) -> Result<(), DatasetError> {
@@ -300,14 +312,29 @@ impl Sorter {
         let draw = u64::from(u32::from_be_bytes([a, b, c, d]));
         let Some(heaps) = self.heaps.get_mut(&Split::of(&record.id)) else { return Ok(()) };
         let place = usize::try_from((draw * heaps.len() as u64) >> 32).unwrap_or_default();
-        let Some((path, file)) = heaps.get_mut(place) else { return Ok(()) };
-        write_line(file, record).map_err(|error| DatasetError::Io { file: path.display().to_string(), error })
+        let Some(Heap { path, file, bytes }) = heaps.get_mut(place) else { return Ok(()) };
+        let io = |error| DatasetError::Io { file: path.display().to_string(), error };
+        let mut line = Vec::new();
+        write_line(&mut line, record).map_err(io)?;
+        let length = (line.len() + ROOM) as u64;
+        *bytes += line.len() as u64;
+        self.bytes += length;
+        let held = [
+            (length, self.limits.line_bytes as u64, "as a line of its shard it"),
+            (*bytes, self.most_heap, "with it, its shard"),
+            (self.bytes, self.limits.total_bytes, "with it, the dataset"),
+        ];
+        if let Some((_, most, what)) = held.into_iter().find(|(bytes, most, _)| bytes > most) {
+            let text = format!("document {:?}: {what} would have more than {most} bytes", record.id);
+            return Err(DatasetError::Unusable(text));
+        }
+        file.write_all(&line).map_err(io)
     }
 
     fn finish(self) -> Result<Vec<(Split, PathBuf)>, DatasetError> {
         let mut done = Vec::new();
         for (split, heaps) in self.heaps {
-            for (path, mut file) in heaps {
+            for Heap { path, mut file, .. } in heaps {
                 let flushed = file.flush();
                 flushed.map_err(|error| DatasetError::Io { file: path.display().to_string(), error })?;
                 done.push((split, path));
@@ -321,8 +348,6 @@ impl Sorter {
 fn sorted(heap: &Path, limits: Limits) -> Result<Vec<Record>, DatasetError> {
     let name = heap.display().to_string();
     let file = File::open(heap).map_err(|error| DatasetError::Io { file: name.clone(), error })?;
-    // Escapes make lines longer than what they came from.
-    let limits = Limits { line_bytes: limits.line_bytes.saturating_mul(6), ..limits };
     let mut records = Records::new(BufReader::new(file), limits);
     let mut all = Vec::new();
     while let Some(record) = next(&mut records, &name)? {
@@ -432,6 +457,39 @@ mod tests {
         fs::write(at("bad.jsonl"), "{\"id\": 3}").unwrap();
         let error = prepared(&[at("bad.jsonl")], &at("bad")).unwrap_err().to_string();
         assert!(error.contains("bad.jsonl"), "{error}");
+    }
+
+    #[test]
+    fn what_no_reader_would_take_is_refused_when_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let limits = Limits { line_bytes: 200, total_bytes: 1000, ..Limits::default() };
+        let sorter = || Sorter::new(folder.path(), 1, limits).unwrap();
+        let put = |sorter: &mut Sorter, text: &str| {
+            let record = Record { id: "a".into(), text: text.into(), tokens: None };
+            sorter.put(&record).map_err(|error| error.to_string())
+        };
+        let bare = put(&mut sorter(), &"x".repeat(30));
+        // Each takes six bytes.
+        let escaped = put(&mut sorter(), &"\u{1}".repeat(30));
+        let long = "document \"a\": as a line of its shard it would have more than 200 bytes";
+        assert_eq!((bare, escaped), (Ok(()), Err(long.to_owned())));
+
+        let mut longest = sorter();
+        let text = "x".repeat(200 - ROOM - r#"{"id":"a","text":""}"#.len() - 1);
+        assert_eq!(put(&mut longest, &text), Ok(()));
+        assert!(put(&mut longest, &format!("{text}x")).is_err());
+        let counted = Record { id: "a".into(), text, tokens: Some(u32::MAX) };
+        let mut line = Vec::new();
+        write_line(&mut line, &counted).unwrap();
+        assert!(line.len() <= 200, "{}", line.len());
+
+        let mut heap = Sorter { most_heap: 100, ..sorter() };
+        assert_eq!(put(&mut heap, &"x".repeat(60)), Ok(()));
+        let full = put(&mut heap, &"x".repeat(60)).unwrap_err();
+        assert_eq!(full, "document \"a\": with it, its shard would have more than 100 bytes");
+        let mut all = sorter();
+        let results: Vec<_> = (0..8).map(|_| put(&mut all, &"x".repeat(100))).collect();
+        assert!(results[..6].iter().all(Result::is_ok) && results[6].is_err(), "{results:?}");
     }
 
     #[test]

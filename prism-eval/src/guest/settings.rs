@@ -1,5 +1,6 @@
 //! Under what a guest runs: one setting for all of a pool, so that a warm one fits every task.
 use super::{Runtime, runner::INSIDE};
+use crate::policy::SandboxLimits;
 use prism_core::{
     sandbox::{Limits, Network, Property, Root, SandboxSpec},
     trainer::Surroundings,
@@ -48,15 +49,8 @@ impl GuestSettings {
             limits: Limits {
                 wall_millis: 24 * 3600 * 1000,
                 cpu_time_millis: 8 * 24 * 3600 * 1000,
-                memory: 8 << 30,
-                processes: 512,
-                files: 1024,
-                file_size: 10_000_000_000,
-                scratch: 4 << 30,
-                scratch_inodes: 20_000,
-                shared_memory: 256 << 20,
-                stderr: 1 << 20,
                 channel: 1 << 40,
+                ..SandboxLimits::default().limits()
             },
             required: vec![],
             gpus: vec![],
@@ -130,7 +124,6 @@ impl GuestSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::SandboxLimits;
     use prism_core::artifacts::MemoryArtifacts;
     use std::sync::Arc;
 

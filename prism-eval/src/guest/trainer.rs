@@ -126,7 +126,10 @@ impl Trainer for GuestTrainer {
             runtime.torch_version,
             self.sandbox.name()
         );
-        let build = self.build(self.pool(around)?, assignment, from.as_ref(), around);
+        let pool = self.pool(around)?;
+        let devices = pool.settings().gpus.len() as u64;
+        let processes = u64::from(pool.settings().processes);
+        let build = self.build(pool, assignment, from.as_ref(), around);
         let built = match select(pin!(build), around.cancel.cancelled()).await {
             Either::Left((built, _)) => built,
             Either::Right(_) => Err(Error::new(Kind::Cancelled, Fault::Policy, "run was cancelled")),
@@ -148,6 +151,8 @@ impl Trainer for GuestTrainer {
                 (Evidence { outcome, ..shown }, "cpu".to_owned())
             }
         };
+        evidence.counters.insert("devices".into(), devices);
+        evidence.counters.insert("processes".into(), processes);
         evidence.engine = engine;
         evidence.device = if device == "cpu" { format!("cpu/{}", std::env::consts::ARCH) } else { device };
         Ok(evidence)

@@ -26,6 +26,10 @@ const CHECKPOINT_SCHEMA: u32 = 1;
 /// Longest document that is read: the points and series of some million steps.
 const MAX_BYTES: u64 = 1 << 28;
 
+/// The counter of a run that was resumed: the step of the first checkpoint that it went on from. Rows of later steps are
+/// its own.
+pub(crate) const OWN_ROWS_FROM: &str = "own_rows_from";
+
 /// A run at one of its measuring points. The point is taken, and none of its rows is trained on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,7 +139,7 @@ impl Checkpoint {
         let resumes = self.resumes(attempt);
         let mut counters = self.counters.clone();
         if let Some(first) = resumes.first() {
-            counters.insert("own_rows_from".to_owned(), first.step);
+            counters.insert(OWN_ROWS_FROM.to_owned(), first.step);
         }
         Evidence {
             points: self.points.clone(),

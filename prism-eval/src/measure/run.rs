@@ -91,9 +91,12 @@ async fn carry_out(
         saver: Saver::new(around, from),
     };
     let played = run.play(player.as_mut(), rows, &mut evidence).await;
-    let work = match within(GRACE, run.spent(player.as_mut())).await {
-        Some(Ok(work)) => Some(work),
-        _ => None,
+    let unread =
+        || Err(Error::new(Kind::Unavailable, Fault::Infrastructure, "work of a run could not be read at its end"));
+    // Work that nobody could read is not none: such a run has not completed.
+    let (played, work) = match within(GRACE, run.spent(player.as_mut())).await.unwrap_or_else(unread) {
+        Ok(work) => (played, Some(work)),
+        Err(error) => (played.and(Err(error)), None),
     };
     evidence.outcome = match played {
         Ok(()) => RunOutcome::Completed,
@@ -358,6 +361,8 @@ mod tests {
         fails: Option<(u64, Fault)>,
         steps: u64,
         saves: bool,
+        /// How often it still tells what it spent.
+        counts: u32,
         seen: Arc<Mutex<Vec<(&'static str, Rows)>>>,
     }
 
@@ -373,6 +378,7 @@ mod tests {
             fails: None,
             steps: 0,
             saves: false,
+            counts: u32::MAX,
             seen,
         }
     }
@@ -443,6 +449,8 @@ mod tests {
             Ok(())
         }
         async fn spent(&mut self) -> Result<Work> {
+            let gone = || Error::new(Kind::Unavailable, Fault::Infrastructure, "nobody counts");
+            self.counts = self.counts.checked_sub(1).ok_or_else(gone)?;
             Ok(Work { cpu_millis: self.cpu_millis + self.steps, gpu_millis: 0 })
         }
         async fn finish(self: Box<Self>) -> Result<()> {
@@ -548,6 +556,17 @@ mod tests {
         assert_eq!(class(&evidence), Some(FailureClass::Resource));
         let evidence = play_with(Scripted { cpu_millis: 9, ..scripted() }, |t| t.budget.cpu_millis = 8, &around());
         assert_eq!(class(&evidence.unwrap()), Some(FailureClass::Resource));
+    }
+
+    #[test]
+    fn a_run_whose_work_is_not_known_at_its_end_is_no_evidence_unless_it_failed_before() {
+        // Asked before each of 12 steps, before the held-out rows, after them, and at the end.
+        let counting = |counts| play_with(Scripted { counts, ..scripted() }, |_| {}, &around());
+        assert_eq!(counting(15).unwrap().work.cpu_millis, 7 + 12);
+        assert_eq!(counting(14).unwrap_err().to_string(), "nobody counts");
+        let fails = Some((8, Fault::Miner));
+        let evidence = play_with(Scripted { counts: 9, fails, ..scripted() }, |_| {}, &around()).unwrap();
+        assert_eq!((class(&evidence), evidence.work), (Some(FailureClass::MinerCode), Work::default()));
     }
 
     #[test]

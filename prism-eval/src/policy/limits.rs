@@ -123,7 +123,8 @@ impl SandboxLimits {
         within("sandbox_limits.stderr", self.stderr, 4 << 10, 1 << 30)
     }
 
-    /// As a run's surroundings carry them: what a policy doesn't say is zero.
+    /// As a run's surroundings carry them. Wall clock, processor time and channel are zero, which to a sandbox means none:
+    /// whoever starts one puts its own there.
     #[must_use]
     pub fn limits(&self) -> Limits {
         Limits {

@@ -237,6 +237,10 @@ impl PlanPolicy {
                 "cohort_hours must hold the plan of one submission at its limits",
             ),
             (
+                self.budget().is_ok_and(|budget| self.can_measure(&budget)),
+                "a run has too few steps for its points, or for one that counts",
+            ),
+            (
                 self.trial_budget().is_none_or(|budget| self.can_measure(&budget)),
                 "the trial has too few steps for a point that counts",
             ),
@@ -499,6 +503,9 @@ mod tests {
         assert!(refused(|p| p.probes[2].factor = 3).contains("batch must be a multiple of the factor"));
         let short = |p: &mut PlanPolicy| (p.rows, p.probes[3].percent) = (1024, 1);
         assert_eq!(refused(short), rule("a probe has too few steps for a point that counts"));
+        let base = rule("a run has too few steps for its points, or for one that counts");
+        assert_eq!(refused(|p| p.points = 1000), base);
+        assert_eq!(refused(|p| p.window_tokens = p.tokens().unwrap() - 1), base);
         assert_eq!(refused(|p| p.rows = 2048), rule("the trial has too few steps for a point that counts"));
         let trial = |p: &mut PlanPolicy, change: fn(&mut Trial)| p.trial.iter_mut().for_each(change);
         let refused_trial = |change: fn(&mut Trial)| {

@@ -3,7 +3,7 @@ use super::{
     check::Faults,
     text::{Label, Note},
 };
-use crate::measure::signals::{Diagnostic, DiagnosticStatus as Status};
+use crate::measure::signals::{Diagnostic, DiagnosticStatus};
 use prism_core::Finite;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,18 +11,6 @@ use std::collections::BTreeMap;
 
 /// Most layers and warnings of one.
 const MAX_LAYERS: usize = 4_096;
-
-/// What came of a diagnostic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum DiagnosticStatus {
-    /// Measured, and within its threshold.
-    Ok,
-    /// Measured, and beyond it.
-    Warning,
-    /// Not measured.
-    NotApplicable,
-}
 
 /// One diagnostic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -70,11 +58,6 @@ impl DiagnosticRecord {
     /// A diagnostic as it was read from evidence.
     #[must_use]
     pub fn of(diagnostic: &Diagnostic) -> Self {
-        let status = match diagnostic.status {
-            Status::Ok => DiagnosticStatus::Ok,
-            Status::Warning => DiagnosticStatus::Warning,
-            Status::NotApplicable => DiagnosticStatus::NotApplicable,
-        };
         let redistribution = diagnostic.redistribution.as_ref().map(|redistribution| DiagnosticRedistribution {
             enabled: true,
             policy_key: Some(Label::fitted(&redistribution.policy_key)),
@@ -83,7 +66,7 @@ impl DiagnosticRecord {
         });
         let layers = diagnostic.per_layer.iter().take(MAX_LAYERS);
         Self {
-            status,
+            status: diagnostic.status,
             aggregate: diagnostic.aggregate,
             per_layer: layers.map(|(layer, value)| (Label::fitted(layer), *value)).collect(),
             warnings: diagnostic.warnings.iter().take(MAX_LAYERS).map(|warning| Note::fitted(warning)).collect(),

@@ -35,7 +35,7 @@ pub use artifacts::{Artifact, Artifacts, CheckpointArtifact};
 pub use check::Violation;
 pub use compute::Compute;
 pub use dataset::{Dataset, DatasetRecord};
-pub use diagnostics::{DiagnosticRecord, DiagnosticRedistribution, DiagnosticStatus};
+pub use diagnostics::{DiagnosticRecord, DiagnosticRedistribution};
 pub use error::ManifestError;
 pub use evaluation::{
     BaselineReference, CohortReference, ComponentReport, Evaluation, EvaluationSchema, Interval, Kind, LossUnit,
@@ -47,6 +47,8 @@ pub use read::{MAX_BYTES, MAX_ITEMS};
 pub use record::{Devices, ManifestFiles, RUN_LOG_FILE, Record, counting_run};
 pub use text::{Label, MAX_LABEL, MAX_NOTE, Note, RelativePath, TextError};
 pub use validation::{SourceEvidence, Validation};
+
+pub use crate::measure::signals::DiagnosticStatus;
 
 use check::Faults;
 use prism_core::plan::RunMode;

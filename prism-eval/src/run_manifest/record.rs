@@ -71,14 +71,19 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// What the evidence of a run says: processors, or one device.
+    /// What the evidence of a run says: processors, or as many devices as it counts; one where it counts none.
     #[must_use]
     pub fn of(run: &Evidence) -> Self {
         if run.work.gpu_millis == 0 {
             return Self::default();
         }
-        Self { kind: Some(Label::fitted(&run.device)), count: 1, ..Self::default() }
+        let count = at_least_one(run.counters.get("devices").copied());
+        Self { kind: Some(Label::fitted(&run.device)), count, ..Self::default() }
     }
+}
+
+fn at_least_one(count: Option<u64>) -> u32 {
+    u32::try_from(count.unwrap_or_default()).unwrap_or(u32::MAX).max(1)
 }
 
 /// A manifest and the files beside it, each as the bytes that its digest is of.
@@ -360,16 +365,19 @@ impl<'a> Draft<'a> {
         if flops.is_none() {
             self.measured::<Finite>("metrics.estimated_flops", None, self.uncounted());
         }
+        let world_size = at_least_one(self.counter("processes"));
+        // As the guest's runner chooses it.
+        let backend = if devices.count > 0 { "nccl" } else { "gloo" };
         let seconds = self.record.wall_clock.and_then(|span| Finite::new(span.as_secs_f64()));
         Compute {
             gpu_count: devices.count,
             gpu_type: devices.kind.clone(),
             gpu_server: devices.server.clone(),
             gpu_device_ids: devices.ids.clone(),
-            world_size: 1,
+            world_size,
             rank: 0,
             local_rank: 0,
-            distributed_backend: None,
+            distributed_backend: (world_size > 1).then(|| Label::fitted(backend)),
             effective_batch_size: u64::from(run.task.budget.batch),
             gradient_accumulation_steps: 1,
             tokens_seen: tokens,

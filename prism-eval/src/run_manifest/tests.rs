@@ -404,6 +404,24 @@ fn a_run_that_failed_has_a_manifest_without_invented_numbers() {
 }
 
 #[test]
+fn devices_and_processes_are_those_that_the_evidence_counts() {
+    let base = fixture::grid("gpt", &[(1.0, 4.1)]);
+    let baselines = [candidate(&base, SubmissionKind::ArchitectureOnly, "gpt")];
+    let of = |gpu_millis, counters: &[(&str, u64)]| {
+        let mut runs = fixture::grid("llama", &[(1.0, 3.6)]);
+        runs[0].work.gpu_millis = gpu_millis;
+        runs[0].counters.extend(counters.iter().map(|(name, count)| ((*name).to_owned(), *count)));
+        let subject = candidate(&runs, SubmissionKind::ArchitectureOnly, "llama");
+        let compute = files(&subject, &baselines, &declared("llama")).manifest.compute;
+        (compute.gpu_count, compute.world_size, compute.distributed_backend.map(|name| name.to_string()))
+    };
+    assert_eq!(of(9, &[("devices", 4), ("processes", 4)]), (4, 4, Some("nccl".to_owned())));
+    assert_eq!(of(0, &[("devices", 0), ("processes", 2)]), (0, 2, Some("gloo".to_owned())));
+    assert_eq!(of(9, &[("devices", 1), ("processes", 1)]), (1, 1, None));
+    assert_eq!((of(9, &[]), of(0, &[])), ((1, 1, None), (0, 1, None)));
+}
+
+#[test]
 fn of_python_nothing_is_taken_that_python_says() {
     let mut runs = fixture::grid("p", &[(1.0, 3.6)]);
     let mut base = fixture::grid("gpt", &[(1.0, 4.1)]);
@@ -430,6 +448,20 @@ fn of_python_nothing_is_taken_that_python_says() {
 
 fn python(source: &str) -> GuestPart {
     serde_json::from_value(json!({ "entrypoint": "model.py", "files": { "model.py": source } })).unwrap()
+}
+
+#[test]
+fn what_is_bound_to_many_names_is_one_block_under_the_first() {
+    let targets: String = (0..500).map(|n| format!("a{n} = ")).collect();
+    let arguments = vec![format!("'{}'", "x".repeat(190)); 16].join(", ");
+    let source = format!(
+        "import torch.nn as nn\n\ndef build_model(ctx):\n    {targets}nn.Linear({arguments})\n\ndef get_recipe(ctx): ...\n"
+    );
+    let architecture = Architecture::of(Source::Python(&python(&source))).unwrap();
+    let graph = architecture.graph();
+    let names: Vec<&str> = graph.parameterized_blocks.iter().map(|block| block.name.as_str()).collect();
+    assert_eq!(names, ["a0"]);
+    assert_eq!(ArchitectureGraph::read(&graph.canonical_bytes()).unwrap(), *graph);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Rows differ more from one another than ideas do. Row by row, that difficulty cancels; what is left is the
 //! variance of the rows' differences, the variance over seeds, and where claims were corrected, that of the audits.
+use crate::measure::checkpoint::OWN_ROWS_FROM;
 use prism_core::{
     Evidence, Finite,
     evidence::{Estimate, Point},
@@ -120,7 +121,8 @@ fn widened(estimate: Estimate, variance: f64) -> Result<Estimate, PairingError> 
     Ok(Estimate { standard_error: Finite::new(error).ok_or(PairingError::Overflow)?, ..estimate })
 }
 
-/// Whether two runs were measured on the same rows under the same budget.
+/// Whether two runs were measured on the same rows under the same budget. Where a run that was resumed has rows of its
+/// own, they are as many.
 ///
 /// # Errors
 /// What differs.
@@ -139,11 +141,20 @@ pub fn same_rows(a: &Evidence, b: &Evidence, measured: Measured) -> Result<(), P
     if points.len() != others.len() {
         return Err(PairingError::Other("number of points"));
     }
-    let same = |(a, b): (&&Point, &Point)| a.step == b.step && a.row_bytes == b.row_bytes;
+    let shared = shared_until(a).min(shared_until(b));
+    let same = |(a, b): (&&Point, &Point)| {
+        let rows = if a.step > shared { a.row_bytes.len() == b.row_bytes.len() } else { a.row_bytes == b.row_bytes };
+        a.step == b.step && rows
+    };
     if !points.iter().zip(others).all(same) {
         return Err(PairingError::Other("steps or bytes of a point"));
     }
     Ok(())
+}
+
+/// The last step whose rows are everybody's.
+fn shared_until(run: &Evidence) -> u64 {
+    run.counters.get(OWN_ROWS_FROM).copied().unwrap_or(u64::MAX)
 }
 
 fn points(run: &Evidence, measured: Measured) -> Result<Vec<&Point>, PairingError> {
@@ -289,7 +300,7 @@ fn estimate(points: &[Vec<f64>]) -> Result<Estimate, PairingError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::score::fixture::{run, with_points};
+    use crate::score::fixture::{run, with_held_out, with_points};
     use prism_core::evidence::Audit;
     use proptest::prelude::*;
 
@@ -326,6 +337,45 @@ mod tests {
         assert!((mean(means.iter()) - 0.1).abs() < 3.0 * scatter, "{means:?}");
         // Against one baseline the scatter is that of the run's own rows alone; the error tells of both sides'.
         assert!(told > scatter && told < 2.0 * scatter, "{told} told, {scatter} there");
+    }
+
+    #[test]
+    fn rows_of_a_resumed_run_may_have_other_bytes_after_it_went_on_and_must_be_as_many() {
+        let base = with_held_out(&with_points(&run("any"), &[&[4.0, 6.0], &[4.0, 6.0]]), &[4.0, 6.0]);
+        let change = |change: fn(&mut Evidence)| {
+            let mut other = base.clone();
+            change(&mut other);
+            [Measured::Prequential, Measured::HeldOut].map(|measured| {
+                let there = paired_difference(&other, &base, measured);
+                assert_eq!(there.is_ok(), paired_difference(&base, &other, measured).is_ok());
+                there.map(|_| ())
+            })
+        };
+        let other_rows = |run: &mut Evidence| {
+            for point in run.points.iter_mut().skip(1).chain(&mut run.held_out) {
+                point.row_bytes = vec![16, 4];
+            }
+        };
+        let bytes = Err(PairingError::Other("steps or bytes of a point"));
+        assert_eq!(change(other_rows), [bytes.clone(), bytes.clone()]);
+        let resumed = |run: &mut Evidence| {
+            run.resumed = 1;
+            run.counters.insert(OWN_ROWS_FROM.to_owned(), 0);
+            for point in run.points.iter_mut().skip(1).chain(&mut run.held_out) {
+                point.row_bytes = vec![16, 4];
+            }
+        };
+        assert_eq!(change(resumed), [Ok(()), Ok(())]);
+        let later = |run: &mut Evidence| {
+            run.counters.insert(OWN_ROWS_FROM.to_owned(), 25);
+            run.points[1].row_bytes = vec![16, 4];
+        };
+        assert_eq!(change(later), [bytes.clone(), Ok(())]);
+        let fewer = |run: &mut Evidence| {
+            run.counters.insert(OWN_ROWS_FROM.to_owned(), 0);
+            run.points[1].row_bytes.truncate(1);
+        };
+        assert_eq!(change(fewer), [bytes, Ok(())]);
     }
 
     #[test]

@@ -648,6 +648,7 @@ async fn a_run_goes_on_in_another_sandbox_after_its_own_was_killed(sandbox: Arc<
     let evidence = trainer.train(&asked, &around().in_attempt(2, Some(checkpoint))).await.unwrap();
     assert_eq!(evidence.outcome, RunOutcome::Completed);
     assert_eq!((evidence.resumed, evidence.counters["own_rows_from"]), (1, 8));
+    assert_eq!((evidence.counters["devices"], evidence.counters["processes"]), (0, 1));
     assert_eq!(evidence.points.iter().map(|point| point.step).collect::<Vec<_>>(), [0, 8, 16]);
     let first: serde_json::Value = serde_json::from_str(&text).unwrap();
     let kept = serde_json::to_value(&evidence.points[..2]).unwrap();

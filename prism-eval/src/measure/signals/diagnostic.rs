@@ -13,20 +13,20 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Whether a diagnostic found anything.
+/// What came of a diagnostic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiagnosticStatus {
-    /// Within its threshold, in every layer.
+    /// Measured, and within its threshold.
     Ok,
-    /// Beyond its threshold, as a whole or in a layer.
+    /// Measured, and beyond it.
     Warning,
-    /// There is nothing to read it from.
+    /// Not measured.
     NotApplicable,
 }
 
 /// What becomes of the weight of a diagnostic that is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redistribution {
     /// What says how much it weighs.
@@ -38,18 +38,16 @@ pub struct Redistribution {
 }
 
 /// One diagnostic of one run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Diagnostic {
-    /// Whether it found anything.
+    /// What came of it.
     pub status: DiagnosticStatus,
     /// The mean over layers; absent where nothing applies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Option<f64>")]
     pub aggregate: Option<Finite>,
     /// The values that it is made of, by layer.
     #[serde(default)]
-    #[schemars(with = "BTreeMap<String, f64>")]
     pub per_layer: BTreeMap<String, Finite>,
     /// What is beyond the threshold, for people.
     #[serde(default)]

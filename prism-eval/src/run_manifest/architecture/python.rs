@@ -98,9 +98,10 @@ impl Found {
                 }
                 Kind::Call => self.calls.extend(dotted(module, module.child(id, 0)).map(|name| short(&name))),
                 Kind::Assign => {
+                    // One thing, whatever it is called besides.
                     let value = module.child(id, 1);
-                    let targets = module.list(id, 0).iter();
-                    self.blocks.extend(targets.filter_map(|target| block(module, text, *target, value)));
+                    let mut targets = module.list(id, 0).iter();
+                    self.blocks.extend(targets.find_map(|target| block(module, text, *target, value)));
                 }
                 Kind::AnnotatedAssign => {
                     self.blocks.extend(block(module, text, module.child(id, 0), module.child(id, 2)));
