@@ -30,7 +30,8 @@ const BEATS: u32 = 3;
 /// The kind of alarms about devices.
 const ALARM: &str = "devices";
 
-/// How often a run is tried when this machine fails. A subject's own failure is evidence and never tried again.
+/// How often a run is tried when this machine fails. A subject's own failure is evidence and never tried again; an attempt
+/// that was stopped, or whose process ended, is no try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryRule {
     /// Attempts in all.
@@ -49,9 +50,9 @@ impl Default for RetryRule {
 }
 
 impl RetryRule {
-    /// The pause after an attempt, from 1.
-    fn pause_after(&self, attempt: u32) -> Duration {
-        let doubled = 1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// The pause after a try, from 1.
+    fn pause_after(&self, tries: u32) -> Duration {
+        let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
         self.pause.saturating_mul(doubled).min(LONGEST_PAUSE)
     }
 }
@@ -165,7 +166,7 @@ impl Validator {
         trained: Result<Evidence>,
         cancel: &Cancel,
     ) -> std::result::Result<(), RecordError> {
-        let (id, attempt) = (claim.task.id(), claim.attempt);
+        let (id, attempt, tries) = (claim.task.id(), claim.attempt, claim.tries);
         let error = match trained {
             Ok(evidence) => {
                 // Asked again: there may be another one by now.
@@ -179,18 +180,18 @@ impl Validator {
             Err(error) => error,
         };
         let stop = cancel.is_cancelled();
-        let give_up = !stop && attempt >= self.0.retry.attempts;
+        let give_up = !stop && tries >= self.0.retry.attempts;
         let now = self.0.clock.now();
         let again: Option<SystemTime> = match (give_up, stop) {
             (true, _) => None,
             (false, true) => Some(now),
-            (false, false) => Some(now + self.0.retry.pause_after(attempt)),
+            (false, false) => Some(now + self.0.retry.pause_after(tries)),
         };
         let before = if give_up || !goes_on(&error) { self.0.store.drop_checkpoint(id).await? } else { None };
         // What a guest wrote last may be in the text, and the store keeps it: it stays out of ordinary logs.
-        tracing::warn!(task = %id, attempt, give_up, kind = ?error.kind(), "run failed on this machine");
+        tracing::warn!(task = %id, attempt, tries, give_up, kind = ?error.kind(), "run failed on this machine");
         tracing::debug!(task = %id, error = error.chain(), "run failed on this machine");
-        self.0.store.fail_run(claim, error.chain(), again, now).await?;
+        self.0.store.fail_run(claim, error.chain(), again, stop, now).await?;
         self.forget(before).await;
         if stop {
             let error = Error::new(Kind::Cancelled, Fault::Policy, format!("run {id} was cancelled"));
