@@ -6,9 +6,9 @@ use crate::store::{
     cohorts::CohortRecord,
 };
 use async_trait::async_trait;
-use futures::future::{Either, select, try_join_all};
+use futures::future::{Either, join_all, select};
 use prism_core::{
-    Artifacts, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId,
+    Artifacts, Block, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId,
     evidence::RunOutcome,
     observer::Event,
     submission::FailureClass,
@@ -27,6 +27,10 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(2);
 /// Signs of life in the time of a lease.
 const BEATS: u32 = 3;
+/// How often the end of a run, which may be worth hours, is put on record when another process has the database.
+const RECORDINGS: u32 = 5;
+/// The pause between two of these.
+const BETWEEN_RECORDINGS: Duration = Duration::from_secs(1);
 /// The kind of alarms about devices.
 const ALARM: &str = "devices";
 
@@ -86,9 +90,12 @@ fn goes_on(error: &Error) -> bool {
 impl Validator {
     /// Carries out all runs of a cohort that are due, some at the same time, and waits for those that come again or are
     /// another process's. How many it ended.
+    ///
+    /// Every worker comes to its end before the first error is told: what fails one must not drop what others have been at
+    /// for hours.
     pub(super) async fn carry_out(&self, cohort: &CohortRecord, cancel: &Cancel) -> Result<usize> {
         let workers = (0..self.0.workers).map(|_| self.work(cohort, cancel));
-        Ok(try_join_all(workers).await?.into_iter().sum())
+        join_all(workers).await.into_iter().sum()
     }
 
     async fn work(&self, cohort: &CohortRecord, cancel: &Cancel) -> Result<usize> {
@@ -117,8 +124,16 @@ impl Validator {
     }
 
     /// How many devices a run gets is the cohort's policy; which devices there are is for the operator to say at any time.
+    /// Runs of a seeded cohort ask nothing of the chain, and don't wait for it.
     async fn terms(&self, cohort: &CohortRecord) -> Result<Terms> {
-        let reading = self.read_policy().await?;
+        let block = match self.0.chain.head().await {
+            Ok(head) => head.finalized,
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "no chain: policy as of the last block on record");
+                self.0.store.last_block().await?.unwrap_or(Block(0))
+            }
+        };
+        let reading = self.read_policy_at(block).await?;
         let own = self.policy_of(cohort);
         let now = reading.policy.whole.as_deref().filter(|_| reading.inconsistent.is_none()).unwrap_or(own);
         let lease = Duration::from_secs(now.gpu.lease_seconds);
@@ -171,7 +186,7 @@ impl Validator {
             Ok(evidence) => {
                 // Asked again: there may be another one by now.
                 let checkpoint = self.0.store.checkpoint(id).await?;
-                let digest = self.0.store.finish_run(claim, &evidence, self.0.clock.now()).await?;
+                let digest = self.finish(claim, &evidence).await?;
                 let (class, resumed) = (class(&evidence), evidence.resumed);
                 tracing::info!(task = %id, evidence = %digest, class, resumed, "run finished");
                 self.forget(checkpoint).await;
@@ -198,6 +213,20 @@ impl Validator {
             return Err(RecordError::Other(error));
         }
         Ok(())
+    }
+
+    /// Puts a run's evidence on record, some seconds later where another process has the database.
+    async fn finish(&self, claim: &Claim, evidence: &Evidence) -> std::result::Result<Digest, StoreError> {
+        let mut again = 1..RECORDINGS;
+        loop {
+            match self.0.store.finish_run(claim, evidence, self.0.clock.now()).await {
+                Err(error) if error.is_busy() && again.next().is_some() => {
+                    tracing::warn!(task = %claim.task.id(), error = %error, "run not recorded yet");
+                    self.0.clock.sleep(BETWEEN_RECORDINGS).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Extends the lease until it can't, and says why. In real time, whatever the clock: it is about this process.

@@ -28,6 +28,8 @@ mod listen;
 mod lots;
 mod manifests;
 mod material;
+#[cfg(test)]
+mod outage_tests;
 mod pay;
 #[cfg(test)]
 mod plan_tests;
