@@ -177,10 +177,10 @@ impl Validator {
 
     /// One pass over everything but paying. Whether anything moved.
     async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
-        let mut moved = self.take_in_step().await?;
-        moved |= self.expire_step().await?;
-        // All of them: a cohort is seeded only when nothing in it is unexamined.
-        while self.examine_step(cancel).await? {
+        let mut moved = false;
+        // All of it: what came while the last cohort was measured came in time for the one that closes now, and a cohort is
+        // seeded only when nothing in it is unexamined.
+        while self.take_in_step().await? || self.expire_step().await? || self.examine_step(cancel).await? {
             self.go_on(cancel)?;
             moved = true;
         }
