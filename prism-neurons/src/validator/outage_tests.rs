@@ -1,6 +1,6 @@
 //! What a failure costs: nothing of what others are at.
 use super::{
-    tests::{ALICE, World, packed},
+    tests::{ALICE, BOB, World, packed},
     *,
 };
 use crate::store::{
@@ -155,4 +155,31 @@ async fn evidence_waits_for_a_database_that_another_process_has() {
     assert!(validator.evaluate_step(&Cancel::new()).await.unwrap());
     let runs = runs(&store).await;
     assert!(runs.iter().all(|run| (run.status, run.attempts) == (RunStatus::Done, 1)), "{runs:?}");
+}
+
+#[tokio::test]
+async fn evidence_that_cannot_be_read_keeps_no_validator_from_starting() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.start().await.unwrap();
+    for graph in ["llama", "recurrent"] {
+        for hotkey in [ALICE, BOB] {
+            world.submit(&store, hotkey, &packed(MANIFEST, graph), SubmissionKind::ArchitectureOnly).await;
+        }
+        validator.run_cohort(&Cancel::new()).await.unwrap();
+    }
+    let db = rusqlite::Connection::open(world.folder.path().join("prism.db")).unwrap();
+    let spoil = |cohort: u32| {
+        let of = "SELECT task FROM entrant_runs WHERE cohort = ?1";
+        db.execute(&format!("UPDATE runs SET evidence = x'00' WHERE task IN ({of})"), [cohort]).unwrap();
+    };
+    spoil(1);
+    db.execute("DELETE FROM manifests", []).unwrap();
+    validator.start().await.unwrap();
+    assert_eq!(store.unwritten_cohorts(9).await.unwrap(), [1], "the second is written");
+    spoil(2);
+    db.execute("UPDATE duplicate_reports SET report = json_remove(report, '$.losses')", []).unwrap();
+    assert!(!store.reports_without_losses(2).await.unwrap().is_empty());
+    validator.start().await.unwrap();
 }

@@ -71,7 +71,7 @@ impl Clock for ChainClock {
 pub(super) struct World {
     pub(super) chain: FakeChain,
     pub(super) clock: ChainClock,
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     setter: RecordingSetter,
     trained: Arc<AtomicU64>,
 }
