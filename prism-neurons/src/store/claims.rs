@@ -20,6 +20,14 @@ use std::{
 pub const MOST_ORPHANED: u32 = 8;
 /// What owners of a store that nobody else may claim from begin with: of those at most one lives.
 pub(super) const SOLE: &str = "sole-";
+/// When a hotkey was served last; 0 where it never was.
+pub(super) const LAST_TURN_OF: &str = "SELECT coalesce(max(turn), 0) AS turn FROM runs WHERE hotkey = ?1";
+/// The number of the next claim. Partial indexes answer this and [`ASK`], however many runs there were.
+pub(super) const NEXT_TURN: &str = "SELECT coalesce(max(turn), 0) + 1 AS turn FROM runs WHERE turn IS NOT NULL";
+/// Puts a run behind those that wait for devices already.
+pub(super) const ASK: &str =
+    "UPDATE runs SET asked = (SELECT coalesce(max(asked), 0) + 1 FROM runs WHERE asked IS NOT NULL)
+     WHERE task = ?1 AND asked IS NULL";
 
 /// Under what a run is claimed. Nothing of it comes from a miner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -280,10 +288,15 @@ impl Queue {
         let mut seen = BTreeSet::new();
         let mut all = rows(db, sql, params![int(cohort), millis(now)], Candidate::from_row)?;
         all.retain(|candidate| seen.insert(candidate.task));
-        let sql = "SELECT hotkey, max(turn) AS turn FROM runs WHERE hotkey IS NOT NULL GROUP BY hotkey";
-        let turns = rows(db, sql, [], |row| Ok((row.text("hotkey")?, row.number::<i64>("turn")?)))?;
-        let turns: BTreeMap<String, i64> = turns.into_iter().collect();
-        let turn = first(db, "SELECT coalesce(max(turn), 0) + 1 AS turn FROM runs", [], |row| row.number("turn"))?;
+        // Of those who wait only: all that were ever served are more with every cohort.
+        let mut turns: BTreeMap<String, i64> = BTreeMap::new();
+        for hotkey in all.iter().filter_map(|candidate| candidate.hotkey.as_ref()) {
+            if !turns.contains_key(hotkey) {
+                let last = first(db, LAST_TURN_OF, [hotkey], |row| row.number("turn"))?;
+                turns.insert(hotkey.clone(), last.unwrap_or(0));
+            }
+        }
+        let turn = first(db, NEXT_TURN, [], |row| row.number("turn"))?;
 
         // Runs on record come in order of arrival, and so do hotkeys that were never served.
         let mut groups: BTreeMap<(bool, i64, usize), (Vec<Candidate>, bool)> = BTreeMap::new();
@@ -351,9 +364,7 @@ impl Claimer<'_> {
                 }
                 waits = true;
                 refuse(count, &mut free);
-                let sql = "UPDATE runs SET asked = (SELECT coalesce(max(asked), 0) + 1 FROM runs)
-                           WHERE task = ?1 AND asked IS NULL";
-                execute(self.db, sql, [candidate.task.to_string()])?;
+                execute(self.db, ASK, [candidate.task.to_string()])?;
             }
         }
         self.later(cohort, lacking)

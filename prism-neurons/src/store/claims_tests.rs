@@ -1,6 +1,6 @@
 //! The queue under everything that can happen to it: several processes, kills, silence, late answers, retries.
 use super::{
-    claims::{Claim, MOST_ORPHANED, Next, Terms},
+    claims::{ASK, Claim, LAST_TURN_OF, MOST_ORPHANED, NEXT_TURN, Next, Terms},
     cohorts::{Entrant, EntrantRole},
     policy::Policy,
     *,
@@ -210,6 +210,17 @@ async fn neither_a_restart_nor_a_stop_is_a_try_and_stops_give_no_run_up() {
     drop(claim(&store, &terms, 0).await);
     let last = claim(&store, &terms, 0).await;
     assert_eq!((last.attempt, last.tries), (MOST_ORPHANED + 4, 2));
+}
+
+#[tokio::test]
+async fn a_claim_reads_no_run_that_nobody_waits_for() {
+    let store = Store::in_memory().unwrap();
+    for (sql, index) in [(NEXT_TURN, "runs_by_last_turn"), (ASK, "runs_by_asked"), (LAST_TURN_OF, "runs_by_turn")] {
+        let plan = format!("EXPLAIN QUERY PLAN {}", sql.replace("?1", "'x'"));
+        let plan = store.read(move |db| column::rows(db, &plan, [], |row| row.text("detail"))).await.unwrap();
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
+    }
 }
 
 fn with_devices(count: u32, targets: &[(&str, &[&str])]) -> Terms {

@@ -100,9 +100,15 @@ impl Validator {
 
     async fn work(&self, cohort: &CohortRecord, cancel: &Cancel) -> Result<usize> {
         let mut done = 0;
+        let mut known: Option<(Duration, Terms)> = None;
         loop {
             self.go_on(cancel)?;
-            let terms = self.terms(cohort).await?;
+            let now = self.0.clock.monotonic();
+            let fresh = known.as_ref().filter(|(read, _)| now.saturating_sub(*read) < LOOK);
+            let terms = match fresh.map(|(_, terms)| terms.clone()) {
+                Some(terms) => terms,
+                None => known.insert((now, self.terms(cohort).await?)).1.clone(),
+            };
             let lease = terms.lease;
             match self.0.store.claim_run(cohort.number, terms, self.0.clock.now()).await? {
                 Next::Run(claim) => {

@@ -26,12 +26,8 @@ use std::{collections::BTreeSet, time::SystemTime};
 pub(super) const BORDERLINE: &str = "duplicate.borderline";
 
 impl Validator {
-    /// What a copy is, as of now.
-    pub(super) async fn duplicate_numbers(&self) -> Result<DuplicateNumbers> {
-        Ok(DuplicateNumbers::from_numbers(&self.read_policy().await?.policy.numbers)?)
-    }
-
-    /// What a submission resembles among those that came before it; none where the family it targets is not on record.
+    /// What a submission resembles among those that came before it, and which of its author's own it is a tune of where it
+    /// has to be looked at; none where the family it targets is not on record.
     pub(super) async fn provenance(
         &self,
         record: &SubmissionRecord,
