@@ -120,6 +120,28 @@ mod tests {
     }
 
     #[test]
+    fn baselines_that_were_published_before_come_first_under_their_keys() {
+        let db = Connection::open_in_memory().unwrap();
+        for sql in &MIGRATIONS[..7] {
+            db.execute_batch(sql).unwrap();
+        }
+        for (entry, hotkey) in [(1, "x'02'"), (2, "NULL"), (3, "x'03'"), (4, "NULL")] {
+            let row = format!(
+                "INSERT INTO fingerprints VALUES ({entry}, x'0{entry}', 'recipe', {hotkey}, x'', 0, 0, 0, x'', x'', NULL);
+                 INSERT INTO fingerprint_keys VALUES (7, {entry});"
+            );
+            db.execute_batch(&row).unwrap();
+        }
+        db.execute_batch(MIGRATIONS[7]).unwrap();
+        let entries = |sql: &str| -> String { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(entries("SELECT group_concat(entry) FROM (SELECT entry FROM fingerprints ORDER BY 1)"), "-4,-2,1,3");
+        assert_eq!(
+            entries("SELECT group_concat(entry) FROM (SELECT entry FROM fingerprint_keys ORDER BY 1)"),
+            "-4,-2,1,3"
+        );
+    }
+
+    #[test]
     fn a_newer_or_foreign_schema_is_refused() {
         let mut db = Connection::open_in_memory().unwrap();
         migrate(&mut db).unwrap();
