@@ -53,6 +53,7 @@ pub struct Subject<'a> {
 /// - Own work has no consequence, nor has what came after something as alike of one's own: one may always tune one's own.
 /// - A published architecture is prior work of nobody: it is never a reason to hold, and who is not nearer to another
 ///   miner's work than to a published architecture took nothing of that miner's.
+/// - Neither excuses what is equal to another miner's work by what is merely alike.
 #[must_use]
 pub fn report(subject: &Subject<'_>, entries: &[Entry], numbers: &DuplicateNumbers) -> DuplicateReport {
     let mut matches: Vec<(Precedence, Match)> = entries
@@ -126,30 +127,25 @@ fn compare(fingerprint: &Fingerprint, entry: &Entry, numbers: &DuplicateNumbers)
     })
 }
 
-/// Marks the matches that have no consequence.
+/// Marks the matches that have no consequence. What is equal to another miner's work is covered only by what is equal as
+/// well: something of one's own that is merely alike, or another size of a published architecture, explains no copy.
 fn excuse(subject: &Subject<'_>, matches: &mut [(Precedence, Match)], numbers: &DuplicateNumbers) {
     let own = Some(subject.precedence.hotkey);
-    let mut own_since: BTreeMap<Part, Precedence> = BTreeMap::new();
-    let mut published: BTreeMap<Part, Finite> = BTreeMap::new();
-    for (precedence, one) in matches.iter() {
-        if one.hotkey == own && one.similarity >= numbers.borderline_low {
-            let since = own_since.entry(one.part).or_insert(*precedence);
-            *since = (*since).min(*precedence);
-        }
-        if one.hotkey.is_none() {
-            let nearest = published.entry(one.part).or_default();
-            *nearest = (*nearest).max(one.similarity);
-        }
-    }
+    let cover = |one: &&(Precedence, Match)| one.1.hotkey.is_none() || one.1.hotkey == own;
+    let covers: Vec<(Precedence, Match)> = matches.iter().filter(cover).cloned().collect();
     for (precedence, one) in matches.iter_mut() {
-        let after_own = own_since.get(&one.part).is_some_and(|since| since < precedence);
-        let as_public = published.get(&one.part).is_some_and(|nearest| *nearest >= one.similarity);
+        let covering = covers
+            .iter()
+            .filter(|(_, other)| other.part == one.part && (one.grade < Grade::Structural || other.grade >= one.grade));
+        let excuses = covering.filter_map(|(since, other)| match other.hotkey {
+            Some(_) if other.similarity >= numbers.borderline_low && *since < *precedence => Some(Excuse::OwnBefore),
+            None if other.similarity >= one.similarity => Some(Excuse::Published),
+            _ => None,
+        });
         one.without_consequence = match one.hotkey {
             None => None,
             hotkey if hotkey == own => Some(Excuse::Own),
-            Some(_) if after_own => Some(Excuse::OwnBefore),
-            Some(_) if as_public => Some(Excuse::Published),
-            Some(_) => None,
+            Some(_) => excuses.min(),
         };
     }
 }
