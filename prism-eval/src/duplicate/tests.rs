@@ -223,6 +223,24 @@ fn what_is_merely_alike_excuses_no_copy() {
 }
 
 #[test]
+fn a_tune_is_near_ones_own_in_what_has_to_be_looked_at() {
+    let original = native(RECURRENT, None);
+    let changed = replaced(RECURRENT, &[("id: final_norm, op: rms_norm", "id: final_norm, op: layer_norm")]);
+    let (cleared, tune) = (native(&changed, None), native(&changed, Some("0.003")));
+    let other = native(llama(), Some("0.003"));
+    let history = History::default().with(Some(ALICE), &original).with(Some(BOB), &cleared).with(Some(BOB), &other);
+    let of = |hotkey, examination: &Examination| {
+        let fingerprint = print(examination);
+        let subject = Subject { submission: id(900), precedence: place(hotkey, 900), fingerprint: &fingerprint };
+        tuned(&subject, &history.entries, &DuplicateNumbers::default())
+    };
+    assert_eq!(history.says(BOB, &tune), (Grade::Borderline, Action::Hold));
+    assert_eq!(of(BOB, &tune), [id(1)], "not what has the same recipe only");
+    assert_eq!(of(CAROL, &tune), []);
+    assert_eq!(of(BOB, &native(llama(), None)), [], "nothing has to be looked at");
+}
+
+#[test]
 fn declared_recipes_are_compared_within_a_family_and_never_held() {
     let history = History::default().with(Some(ALICE), &native(RECURRENT, Some("0.003")));
     let same = native(RECURRENT, Some("0.003"));

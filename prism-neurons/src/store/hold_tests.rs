@@ -142,6 +142,7 @@ async fn an_answer_is_given_once_repeated_freely_and_contradicted_never() {
     let other = store.resolve(all[1].id, says(Answer::Reject, "bob"), now()).await.unwrap_err();
     assert_eq!(other.to_string(), "hold 1 is answered with allow by \"ann\", not open");
     let rulings = store.rulings(all[1].id).await.unwrap();
+    assert_eq!(store.answers(all[1].id).await.unwrap(), rulings);
     assert!(rulings.reviewed && !rulings.compared && rulings.family.is_none());
     // Attached, to a family that is there.
     let stranger = store.resolve(all[2].id, says(Answer::Attach(FamilyId([8; 32])), "ann"), now()).await.unwrap_err();
@@ -220,6 +221,7 @@ async fn a_hold_that_nobody_answers_ends_as_it_was_to_end() {
     let (pending, rejected, held) = (SubmissionStatus::Pending, SubmissionStatus::Rejected, SubmissionStatus::Held);
     assert_eq!(statuses, [pending, pending, rejected, pending, held]);
     assert_eq!(store.rulings(all[1].id).await.unwrap().family, Some(FAMILY));
+    assert_eq!(store.answers(all[1].id).await.unwrap(), Default::default(), "nobody said anything");
     let again = store.rulings(all[4].id).await.unwrap();
     assert!(!again.compared && !again.reviewed, "examined as if it had never been held");
     let ended = store.holds_of(all[3].id).await.unwrap().remove(0).ended.unwrap();

@@ -121,7 +121,7 @@ impl Validator {
         if let Err(error) = policy.artifacts.admit(bytes.len() as u64, &examination.bundle) {
             return Ok((rejected(Some(kind), TOO_MUCH, error.to_string()), Vec::new()));
         }
-        let rulings = self.0.store.rulings(id).await?;
+        let mut rulings = self.0.store.rulings(id).await?;
         let (verdict, findings) = match self.review(id, &examination, &policy.review, cancel).await {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
@@ -137,10 +137,18 @@ impl Validator {
             Verdict::Hold(finding) if !rulings.reviewed => held(kind, &finding.rule, place(&finding)),
             Verdict::Hold(_) | Verdict::Pass => self.name(&examination).await?,
         };
-        let provenance = match &outcome {
+        let found = match &outcome {
             Outcome::Rejected(..) => None,
             Outcome::Passed(_) | Outcome::Held(_) => self.provenance(record, &examination, numbers).await?,
         };
+        let (provenance, own) = found.map_or((None, Vec::new()), |(provenance, own)| (Some(provenance), own));
+        // One may always tune what an operator cleared.
+        if !rulings.compared
+            && let Some(lent) = self.lent(&own).await?
+        {
+            rulings.compared = true;
+            rulings.family = rulings.family.or(lent.family);
+        }
         Ok((judged(outcome, provenance, &rulings), findings))
     }
 

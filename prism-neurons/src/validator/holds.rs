@@ -7,7 +7,7 @@ use super::{
 use crate::store::{
     cohorts::CohortStatus,
     duplicates::{FingerprintRecord, Provenance},
-    holds::{Ending, Expiry, Holding},
+    holds::{Ending, Expiry, Holding, Rulings},
     submissions::SubmissionRecord,
 };
 use prism_core::{
@@ -16,7 +16,7 @@ use prism_core::{
     submission::{Precedence, SubmissionStatus},
 };
 use prism_eval::{
-    duplicate::{Fingerprint, Subject, likeness, report},
+    duplicate::{Fingerprint, Subject, likeness, report, tuned},
     examination::Examination,
     policy::DuplicateNumbers,
 };
@@ -33,7 +33,7 @@ impl Validator {
         record: &SubmissionRecord,
         examination: &Examination,
         numbers: &DuplicateNumbers,
-    ) -> Result<Option<Provenance>> {
+    ) -> Result<Option<(Provenance, Vec<SubmissionId>)>> {
         let family = match (examination.family(), examination.target()) {
             (Some(family), _) => Some(family),
             (None, Some(target)) => self.0.store.family(target).await?.map(|family| family.id),
@@ -43,8 +43,20 @@ impl Validator {
         let fingerprint = Fingerprint::of(examination, family)?;
         let entries = self.0.store.alike(&fingerprint).await?;
         let (submission, precedence) = (record.submission.id, record.submission.precedence);
-        let report = report(&Subject { submission, precedence, fingerprint: &fingerprint }, &entries, numbers);
-        Ok(Some(Provenance { fingerprint, family, report }))
+        let subject = Subject { submission, precedence, fingerprint: &fingerprint };
+        let (report, own) = (report(&subject, &entries, numbers), tuned(&subject, &entries, numbers));
+        Ok(Some((Provenance { fingerprint, family, report }, own)))
+    }
+
+    /// The first of an operator's rulings on what these submissions resemble.
+    pub(super) async fn lent(&self, own: &[SubmissionId]) -> Result<Option<Rulings>> {
+        for id in own {
+            let answers = self.0.store.answers(*id).await?;
+            if answers.compared {
+                return Ok(Some(answers));
+            }
+        }
+        Ok(None)
     }
 
     /// How a hold ends when nobody answers.
