@@ -18,7 +18,7 @@ mod tests;
 pub use fingerprint::{Fingerprint, Part, PartPrint};
 pub use losses::{LossLikeness, likeness};
 pub use report::{Action, DUPLICATE_SCHEMA, DuplicateReport, Grade, Match, ReportError, Thresholds};
-pub use rule::{Entry, Subject, report};
+pub use rule::{Entry, Subject, report, tuned};
 pub use sketch::{Compact, Sketch};
 
 pub(crate) use sketch::{hash, hash_text, mix};

@@ -53,18 +53,10 @@ pub struct Subject<'a> {
 /// - Own work has no consequence, nor has what came after something as alike of one's own: one may always tune one's own.
 /// - A published architecture is prior work of nobody: it is never a reason to hold, and who is not nearer to another
 ///   miner's work than to a published architecture took nothing of that miner's.
+/// - Neither excuses what is equal to another miner's work by what is merely alike.
 #[must_use]
 pub fn report(subject: &Subject<'_>, entries: &[Entry], numbers: &DuplicateNumbers) -> DuplicateReport {
-    let mut matches: Vec<(Precedence, Match)> = entries
-        .iter()
-        .filter(|entry| entry.submission != subject.submission && is_earlier(entry, subject))
-        .filter_map(|entry| Some((entry.precedence, compare(subject.fingerprint, entry, numbers)?)))
-        .collect();
-    excuse(subject, &mut matches, numbers);
-    matches.sort_by(|(first, a), (second, b)| {
-        let key = |one: &Match| (one.without_consequence.is_none(), one.grade, one.similarity);
-        key(b).cmp(&key(a)).then_with(|| (first, a.submission).cmp(&(second, b.submission)))
-    });
+    let matches = matches(subject, entries, numbers);
     let (held, nearest) = nearest(&matches);
     let (grade, action) = match nearest {
         Some(nearest) if held && numbers.holds() => (nearest.grade, Action::Hold),
@@ -90,6 +82,41 @@ pub fn report(subject: &Subject<'_>, entries: &[Entry], numbers: &DuplicateNumbe
         },
         losses: None,
     }
+}
+
+/// Own earlier submissions that one which is held is a tune of, the most alike first: each is as near as `near` in every
+/// part that has to be looked at. What an operator said of one of them was said of this one, too.
+#[must_use]
+pub fn tuned(subject: &Subject<'_>, entries: &[Entry], numbers: &DuplicateNumbers) -> Vec<SubmissionId> {
+    let matches = matches(subject, entries, numbers);
+    let doubtful: Vec<Part> = doubtful(&matches).map(|one| one.part).collect();
+    let hotkey = Some(subject.precedence.hotkey);
+    let own: Vec<&Match> = matches.iter().map(|(_, one)| one).filter(|one| one.hotkey == hotkey).collect();
+    let near = |id: SubmissionId, part: Part| {
+        own.iter().any(|one| (one.submission, one.part) == (id, part) && one.similarity >= numbers.near)
+    };
+    let mut found = Vec::new();
+    for one in own.iter().filter(|one| doubtful.contains(&one.part)) {
+        if !found.contains(&one.submission) && doubtful.iter().all(|part| near(one.submission, *part)) {
+            found.push(one.submission);
+        }
+    }
+    found
+}
+
+/// What is alike and came earlier: what has consequences first, then the most alike, then the oldest.
+fn matches(subject: &Subject<'_>, entries: &[Entry], numbers: &DuplicateNumbers) -> Vec<(Precedence, Match)> {
+    let mut matches: Vec<(Precedence, Match)> = entries
+        .iter()
+        .filter(|entry| entry.submission != subject.submission && is_earlier(entry, subject))
+        .filter_map(|entry| Some((entry.precedence, compare(subject.fingerprint, entry, numbers)?)))
+        .collect();
+    excuse(subject, &mut matches, numbers);
+    matches.sort_by(|(first, a), (second, b)| {
+        let key = |one: &Match| (one.without_consequence.is_none(), one.grade, one.similarity);
+        key(b).cmp(&key(a)).then_with(|| (first, a.submission).cmp(&(second, b.submission)))
+    });
+    matches
 }
 
 fn is_earlier(entry: &Entry, subject: &Subject<'_>) -> bool {
@@ -126,30 +153,25 @@ fn compare(fingerprint: &Fingerprint, entry: &Entry, numbers: &DuplicateNumbers)
     })
 }
 
-/// Marks the matches that have no consequence.
+/// Marks the matches that have no consequence. What is equal to another miner's work is covered only by what is equal as
+/// well: something of one's own that is merely alike, or another size of a published architecture, explains no copy.
 fn excuse(subject: &Subject<'_>, matches: &mut [(Precedence, Match)], numbers: &DuplicateNumbers) {
     let own = Some(subject.precedence.hotkey);
-    let mut own_since: BTreeMap<Part, Precedence> = BTreeMap::new();
-    let mut published: BTreeMap<Part, Finite> = BTreeMap::new();
-    for (precedence, one) in matches.iter() {
-        if one.hotkey == own && one.similarity >= numbers.borderline_low {
-            let since = own_since.entry(one.part).or_insert(*precedence);
-            *since = (*since).min(*precedence);
-        }
-        if one.hotkey.is_none() {
-            let nearest = published.entry(one.part).or_default();
-            *nearest = (*nearest).max(one.similarity);
-        }
-    }
+    let cover = |one: &&(Precedence, Match)| one.1.hotkey.is_none() || one.1.hotkey == own;
+    let covers: Vec<(Precedence, Match)> = matches.iter().filter(cover).cloned().collect();
     for (precedence, one) in matches.iter_mut() {
-        let after_own = own_since.get(&one.part).is_some_and(|since| since < precedence);
-        let as_public = published.get(&one.part).is_some_and(|nearest| *nearest >= one.similarity);
+        let covering = covers
+            .iter()
+            .filter(|(_, other)| other.part == one.part && (one.grade < Grade::Structural || other.grade >= one.grade));
+        let excuses = covering.filter_map(|(since, other)| match other.hotkey {
+            Some(_) if other.similarity >= numbers.borderline_low && *since < *precedence => Some(Excuse::OwnBefore),
+            None if other.similarity >= one.similarity => Some(Excuse::Published),
+            _ => None,
+        });
         one.without_consequence = match one.hotkey {
             None => None,
             hotkey if hotkey == own => Some(Excuse::Own),
-            Some(_) if after_own => Some(Excuse::OwnBefore),
-            Some(_) if as_public => Some(Excuse::Published),
-            Some(_) => None,
+            Some(_) => excuses.min(),
         };
     }
 }
@@ -157,19 +179,27 @@ fn excuse(subject: &Subject<'_>, matches: &mut [(Precedence, Match)], numbers: &
 /// Whether a part has to be looked at, and the match that decides: that part's, else the nearest of all. A part is looked
 /// at when the nearest of what it resembles is borderline and another miner's.
 fn nearest(matches: &[(Precedence, Match)]) -> (bool, Option<&Match>) {
-    let mut by_part: BTreeMap<Part, &Match> = BTreeMap::new();
-    let counted = || matches.iter().map(|(_, one)| one).filter(|one| one.without_consequence.is_none());
-    for one in counted() {
-        by_part.entry(one.part).or_insert(one);
-    }
-    let whole = counted().next();
+    let whole = counted(matches).next();
     if whole.is_some_and(|whole| whole.grade == Grade::Exact) {
         return (false, whole);
     }
-    match by_part.into_values().find(|one| one.grade == Grade::Borderline && one.hotkey.is_some()) {
+    match doubtful(matches).next() {
         Some(doubtful) => (true, Some(doubtful)),
         None => (false, whole),
     }
+}
+
+fn counted(matches: &[(Precedence, Match)]) -> impl Iterator<Item = &Match> {
+    matches.iter().map(|(_, one)| one).filter(|one| one.without_consequence.is_none())
+}
+
+/// For each part that has to be looked at, the match that says so.
+fn doubtful(matches: &[(Precedence, Match)]) -> impl Iterator<Item = &Match> {
+    let mut by_part: BTreeMap<Part, &Match> = BTreeMap::new();
+    for one in counted(matches) {
+        by_part.entry(one.part).or_insert(one);
+    }
+    by_part.into_values().filter(|one| one.grade == Grade::Borderline && one.hotkey.is_some())
 }
 
 fn closest(matches: &[(Precedence, Match)]) -> Vec<Match> {

@@ -201,6 +201,46 @@ fn what_lies_in_the_band_is_held_unless_it_is_nobodys_or_ones_own() {
 }
 
 #[test]
+fn what_is_merely_alike_excuses_no_copy() {
+    let original = native(RECURRENT, None);
+    let variant =
+        native(&replaced(RECURRENT, &[("id: final_norm, op: rms_norm", "id: final_norm, op: layer_norm")]), None);
+    let wider = native(&replaced(RECURRENT, &[("hidden: 128", "hidden: 192")]), None);
+    // Bob had something like it before Alice made it, and then sends hers.
+    let own = History::default().with(Some(BOB), &original).with(Some(ALICE), &variant);
+    let report = own.report(BOB, &variant);
+    assert_eq!((report.grade, report.action, report.family), (Grade::Exact, Action::Attach, variant.family()));
+    // Another size of a published architecture is as alike to it as can be, and Alice's all the same.
+    let published = History::default().with(None, &original).with(Some(ALICE), &wider);
+    let report = published.report(BOB, &wider);
+    assert_eq!((report.grade, report.action, report.closest[0].hotkey), (Grade::Exact, Action::Attach, Some(ALICE)));
+    assert_eq!((report.closest[1].hotkey, report.closest[1].similarity), (None, Finite::ONE));
+    // His own exact work, and what is published, excuse what equals them.
+    let before = History::default().with(Some(BOB), &variant).with(Some(ALICE), &variant);
+    assert_eq!(before.says(BOB, &variant), (Grade::None, Action::Allow));
+    let public = History::default().with(None, &wider).with(Some(ALICE), &wider);
+    assert_eq!(public.report(BOB, &wider).closest[0].hotkey, None);
+}
+
+#[test]
+fn a_tune_is_near_ones_own_in_what_has_to_be_looked_at() {
+    let original = native(RECURRENT, None);
+    let changed = replaced(RECURRENT, &[("id: final_norm, op: rms_norm", "id: final_norm, op: layer_norm")]);
+    let (cleared, tune) = (native(&changed, None), native(&changed, Some("0.003")));
+    let other = native(llama(), Some("0.003"));
+    let history = History::default().with(Some(ALICE), &original).with(Some(BOB), &cleared).with(Some(BOB), &other);
+    let of = |hotkey, examination: &Examination| {
+        let fingerprint = print(examination);
+        let subject = Subject { submission: id(900), precedence: place(hotkey, 900), fingerprint: &fingerprint };
+        tuned(&subject, &history.entries, &DuplicateNumbers::default())
+    };
+    assert_eq!(history.says(BOB, &tune), (Grade::Borderline, Action::Hold));
+    assert_eq!(of(BOB, &tune), [id(1)], "not what has the same recipe only");
+    assert_eq!(of(CAROL, &tune), []);
+    assert_eq!(of(BOB, &native(llama(), None)), [], "nothing has to be looked at");
+}
+
+#[test]
 fn declared_recipes_are_compared_within_a_family_and_never_held() {
     let history = History::default().with(Some(ALICE), &native(RECURRENT, Some("0.003")));
     let same = native(RECURRENT, Some("0.003"));

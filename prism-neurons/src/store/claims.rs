@@ -16,10 +16,18 @@ use std::{
 };
 
 /// Attempts whose process may end before a run is given up. More than failures that are reported: mostly the operator ends
-/// a process, but a run that ends it each time must not be tried for ever.
+/// a process, but a run that ends it each time must not be tried for ever. One that is stopped in order counts nowhere.
 pub const MOST_ORPHANED: u32 = 8;
 /// What owners of a store that nobody else may claim from begin with: of those at most one lives.
 pub(super) const SOLE: &str = "sole-";
+/// When a hotkey was served last; 0 where it never was.
+pub(super) const LAST_TURN_OF: &str = "SELECT coalesce(max(turn), 0) AS turn FROM runs WHERE hotkey = ?1";
+/// The number of the next claim. Partial indexes answer this and [`ASK`], however many runs there were.
+pub(super) const NEXT_TURN: &str = "SELECT coalesce(max(turn), 0) + 1 AS turn FROM runs WHERE turn IS NOT NULL";
+/// Puts a run behind those that wait for devices already.
+pub(super) const ASK: &str =
+    "UPDATE runs SET asked = (SELECT coalesce(max(asked), 0) + 1 FROM runs WHERE asked IS NOT NULL)
+     WHERE task = ?1 AND asked IS NULL";
 
 /// Under what a run is claimed. Nothing of it comes from a miner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +63,8 @@ pub struct Claim {
     pub task: TrainTask,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// Which of those that nobody ended from outside, from 1: what the attempts at a run are counted by.
+    pub tries: u32,
     /// The devices that it has to itself; none for a run on the processor.
     pub devices: Option<Devices>,
     /// When it is another's, unless there is a sign of life.
@@ -156,7 +166,8 @@ impl Store {
         .await
     }
 
-    /// Records that this machine failed at a claimed run: to be done again, from `again` on, or given up without.
+    /// Records that this machine failed at a claimed run: to be done again, from `again` on, or given up without. One that
+    /// was stopped says nothing about the machine, and is no try.
     ///
     /// # Errors
     /// `State` when it is another's by now.
@@ -165,15 +176,17 @@ impl Store {
         claim: &Claim,
         error: String,
         again: Option<SystemTime>,
+        stopped: bool,
         now: SystemTime,
     ) -> Result<(), StoreError> {
         let (task, attempt, owner) = claim.key();
         self.write(move |db| {
             let status = if again.is_some() { "pending" } else { "abandoned" };
-            let sql =
-                "UPDATE runs SET status = ?4, error = ?5, ended_at = ?6, not_before = ?7, owner = NULL, expires = NULL
+            let sql = "UPDATE runs SET status = ?4, error = ?5, ended_at = ?6, not_before = ?7, stopped = stopped + ?8,
+                       owner = NULL, expires = NULL
                        WHERE task = ?1 AND attempts = ?2 AND owner = ?3 AND status = 'running'";
-            let values = params![task.to_string(), attempt, owner, status, error, millis(now), again.map(millis)];
+            let (id, again) = (task.to_string(), again.map(millis));
+            let values = params![id, attempt, owner, status, error, millis(now), again, stopped];
             let moved = execute(db, sql, values)?;
             moved_one(db, moved, task, "running in this attempt")?;
             leases::release(db, &task.to_string())
@@ -234,6 +247,8 @@ fn requeue(db: &Connection, me: &str, live: &Live, now: SystemTime) -> Result<us
 struct Candidate {
     task: TaskId,
     attempts: u32,
+    /// Attempts that this machine failed at.
+    failed: u32,
     /// On whose behalf; `None` for a baseline.
     hotkey: Option<String>,
     asked: Option<i64>,
@@ -245,6 +260,7 @@ impl Candidate {
         Ok(Self {
             task: row.parsed("task")?,
             attempts: row.number("attempts")?,
+            failed: row.number("failed")?,
             hotkey: (row.text("role")? != "baseline").then_some(hotkey),
             asked: row.number_option("asked")?,
         })
@@ -263,7 +279,8 @@ struct Queue {
 
 impl Queue {
     fn of(db: &Connection, cohort: u64, now: SystemTime) -> Result<Self, StoreError> {
-        let sql = "SELECT r.task, r.attempts, r.asked, e.role, e.hotkey FROM runs r
+        let sql = "SELECT r.task, r.attempts, max(r.attempts - r.orphaned - r.stopped, 0) AS failed, r.asked, e.role,
+                   e.hotkey FROM runs r
                    JOIN entrant_runs er ON er.task = r.task AND er.cohort = ?1
                    JOIN entrants e ON e.cohort = er.cohort AND e.submission = er.submission
                    WHERE r.status = 'pending' AND coalesce(r.not_before, 0) <= ?2
@@ -271,10 +288,15 @@ impl Queue {
         let mut seen = BTreeSet::new();
         let mut all = rows(db, sql, params![int(cohort), millis(now)], Candidate::from_row)?;
         all.retain(|candidate| seen.insert(candidate.task));
-        let sql = "SELECT hotkey, max(turn) AS turn FROM runs WHERE hotkey IS NOT NULL GROUP BY hotkey";
-        let turns = rows(db, sql, [], |row| Ok((row.text("hotkey")?, row.number::<i64>("turn")?)))?;
-        let turns: BTreeMap<String, i64> = turns.into_iter().collect();
-        let turn = first(db, "SELECT coalesce(max(turn), 0) + 1 AS turn FROM runs", [], |row| row.number("turn"))?;
+        // Of those who wait only: all that were ever served are more with every cohort.
+        let mut turns: BTreeMap<String, i64> = BTreeMap::new();
+        for hotkey in all.iter().filter_map(|candidate| candidate.hotkey.as_ref()) {
+            if !turns.contains_key(hotkey) {
+                let last = first(db, LAST_TURN_OF, [hotkey], |row| row.number("turn"))?;
+                turns.insert(hotkey.clone(), last.unwrap_or(0));
+            }
+        }
+        let turn = first(db, NEXT_TURN, [], |row| row.number("turn"))?;
 
         // Runs on record come in order of arrival, and so do hotkeys that were never served.
         let mut groups: BTreeMap<(bool, i64, usize), (Vec<Candidate>, bool)> = BTreeMap::new();
@@ -342,9 +364,7 @@ impl Claimer<'_> {
                 }
                 waits = true;
                 refuse(count, &mut free);
-                let sql = "UPDATE runs SET asked = (SELECT coalesce(max(asked), 0) + 1 FROM runs)
-                           WHERE task = ?1 AND asked IS NULL";
-                execute(self.db, sql, [candidate.task.to_string()])?;
+                execute(self.db, ASK, [candidate.task.to_string()])?;
             }
         }
         self.later(cohort, lacking)
@@ -393,13 +413,13 @@ impl Claimer<'_> {
         let values = params![id.to_string(), millis(self.now), self.me, millis(expires), candidate.hotkey, turn];
         let moved = execute(self.db, sql, values)?;
         moved_one(self.db, moved, id, "pending")?;
-        let attempt = candidate.attempts.saturating_add(1);
+        let (attempt, tries) = (candidate.attempts.saturating_add(1), candidate.failed.saturating_add(1));
         if let Some(devices) = &devices {
             leases::take(self.db, devices, id, self.me, attempt, self.now)?;
         }
         // On the list of what lives before the transaction ends: nobody sees it running and unattended.
         let _held = Held::new(self.live, id, attempt);
         let owner = self.me.to_owned();
-        Ok(Next::Run(Box::new(Claim { task, attempt, devices, expires, owner, _held })))
+        Ok(Next::Run(Box::new(Claim { task, attempt, tries, devices, expires, owner, _held })))
     }
 }

@@ -1,6 +1,6 @@
 //! The queue under everything that can happen to it: several processes, kills, silence, late answers, retries.
 use super::{
-    claims::{Claim, MOST_ORPHANED, Next, Terms},
+    claims::{ASK, Claim, LAST_TURN_OF, MOST_ORPHANED, NEXT_TURN, Next, Terms},
     cohorts::{Entrant, EntrantRole},
     policy::Policy,
     *,
@@ -123,7 +123,7 @@ async fn a_run_that_always_fails_starves_nobody_and_its_pause_outlives_the_proce
     let terms = on_processor();
     let first = claim(&store, &terms, 0).await;
     assert_eq!(first.task, task("a", false));
-    store.fail_run(&first, "disk full".into(), Some(at(10)), at(0)).await.unwrap();
+    store.fail_run(&first, "disk full".into(), Some(at(10)), false, at(0)).await.unwrap();
     for name in ["b0", "b1"] {
         let other = claim(&store, &terms, 1).await;
         assert_eq!(other.task, task(name, false));
@@ -135,7 +135,7 @@ async fn a_run_that_always_fails_starves_nobody_and_its_pause_outlives_the_proce
     assert!(matches!(next(&store, &terms, 9).await, Next::Later { at: Some(when), .. } if when == at(10)));
     let again = claim(&store, &terms, 10).await;
     assert_eq!((again.task.id(), again.attempt), (first.task.id(), 2));
-    store.fail_run(&again, "disk full".into(), None, at(10)).await.unwrap();
+    store.fail_run(&again, "disk full".into(), None, false, at(10)).await.unwrap();
     assert!(matches!(next(&store, &terms, 99).await, Next::Nothing));
 }
 
@@ -156,7 +156,7 @@ async fn a_run_whose_lease_expired_is_taken_over_and_its_late_finish_is_refused(
     let text = format!("run {} is running, not running in this attempt", held.task.id());
     assert_eq!(finish(&one, &held, 111).await.unwrap_err().to_string(), text);
     assert_eq!(one.beat_run(&held, LEASE, at(111)).await.unwrap_err().to_string(), text);
-    let failed = one.fail_run(&held, "late".into(), None, at(111)).await;
+    let failed = one.fail_run(&held, "late".into(), None, false, at(111)).await;
     assert_eq!(failed.unwrap_err().to_string(), text);
     finish(&two, &taken, 112).await.unwrap();
     assert_eq!(one.evidence(1).await.unwrap().into_values().flatten().count(), 1);
@@ -193,6 +193,36 @@ async fn a_run_that_ends_its_process_every_time_is_given_up() {
     assert_eq!(run.error.unwrap(), "its process ended in 8 of 8 attempts");
 }
 
+#[tokio::test]
+async fn neither_a_restart_nor_a_stop_is_a_try_and_stops_give_no_run_up() {
+    let store = Store::in_memory().unwrap();
+    cohort(&store, vec![(entrant(EntrantRole::Incumbent, 1, 1), vec![task("a", false)])]).await;
+    let terms = on_processor();
+    drop(claim(&store, &terms, 0).await);
+    for attempt in 2..2 + MOST_ORPHANED {
+        let stopped = claim(&store, &terms, 0).await;
+        assert_eq!((stopped.attempt, stopped.tries), (attempt, 1));
+        store.fail_run(&stopped, "stopped".into(), Some(at(0)), true, at(0)).await.unwrap();
+    }
+    let failed = claim(&store, &terms, 0).await;
+    assert_eq!(failed.tries, 1);
+    store.fail_run(&failed, "disk full".into(), Some(at(0)), false, at(0)).await.unwrap();
+    drop(claim(&store, &terms, 0).await);
+    let last = claim(&store, &terms, 0).await;
+    assert_eq!((last.attempt, last.tries), (MOST_ORPHANED + 4, 2));
+}
+
+#[tokio::test]
+async fn a_claim_reads_no_run_that_nobody_waits_for() {
+    let store = Store::in_memory().unwrap();
+    for (sql, index) in [(NEXT_TURN, "runs_by_last_turn"), (ASK, "runs_by_asked"), (LAST_TURN_OF, "runs_by_turn")] {
+        let plan = format!("EXPLAIN QUERY PLAN {}", sql.replace("?1", "'x'"));
+        let plan = store.read(move |db| column::rows(db, &plan, [], |row| row.text("detail"))).await.unwrap();
+        assert!(plan.iter().any(|step| step.contains(index)), "{plan:?}");
+        assert!(plan.iter().all(|step| !step.starts_with("SCAN")), "{plan:?}");
+    }
+}
+
 fn with_devices(count: u32, targets: &[(&str, &[&str])]) -> Terms {
     let target = |(id, devices): &(&str, &[&str])| ExecutionTarget {
         id: (*id).to_owned(),
@@ -225,7 +255,7 @@ async fn a_run_has_its_devices_to_itself_until_it_ends_or_is_lost() {
     drop(first);
     let fourth = claim(&store, &terms, 2).await;
     assert_eq!(ids(&fourth), ["3", "4"]);
-    store.fail_run(&third, "lost".into(), None, at(3)).await.unwrap();
+    store.fail_run(&third, "lost".into(), None, false, at(3)).await.unwrap();
     // What drains takes no new run, and runs on it end in peace.
     let mut drains = terms.clone();
     drains.targets.targets[0].draining = true;
@@ -252,7 +282,7 @@ async fn the_end_of_a_lost_attempt_does_not_end_the_next_one_of_the_same_process
     // Its lease is over, another process takes the run and hands it back, and it comes to the first one again.
     let late = LEASE.as_secs() + 1;
     let taken = claim(&other, &on_processor(), late).await;
-    other.fail_run(&taken, "failed".into(), Some(at(late)), at(late)).await.unwrap();
+    other.fail_run(&taken, "failed".into(), Some(at(late)), false, at(late)).await.unwrap();
     let again = claim(&one, &on_processor(), late).await;
     drop(lost);
     assert!(matches!(next(&one, &on_processor(), late).await, Next::Nothing), "claimed while it is carried out");
@@ -369,7 +399,7 @@ async fn play(acts: Vec<(Act, usize, usize)>) {
                 let which = which % claims[who].len();
                 let claim = claims[who].remove(which);
                 let task = claim.task.id();
-                if store.fail_run(&claim, "failed".into(), Some(at(now + 5)), at(now)).await.is_ok() {
+                if store.fail_run(&claim, "failed".into(), Some(at(now + 5)), false, at(now)).await.is_ok() {
                     model.held.remove(&task);
                     *model.failed.entry(task).or_default() += 1;
                 }

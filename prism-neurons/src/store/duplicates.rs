@@ -3,6 +3,9 @@
 //! Locality-sensitive hashing in SQLite: each part stands under a key for its work, one for its structure, and one for each
 //! band of its sketch. A lookup reads the oldest few entries of each key, and nothing else, however many there are. It costs
 //! no memory, is part of the transaction that passes a submission, and needs no rebuilding at a start.
+//!
+//! Published baselines have entries below zero and always their keys, and so they are read first: one that is published
+//! late still says of what came before it that it is nobody's.
 use super::{
     Store, StoreError,
     column::{Columns, execute, first, int, millis, rows},
@@ -51,7 +54,8 @@ impl Store {
         let keys: BTreeSet<u64> = fingerprint.parts.iter().flat_map(|part| fingerprint.keys(part)).collect();
         self.read(move |db| {
             let mut entries = BTreeSet::new();
-            let mut read = db.prepare_cached("SELECT entry FROM fingerprint_keys WHERE key = ?1 LIMIT ?2")?;
+            let mut read =
+                db.prepare_cached("SELECT entry FROM fingerprint_keys WHERE key = ?1 ORDER BY entry LIMIT ?2")?;
             for key in &keys {
                 let mut found = read.query(params![int(*key), OLDEST])?;
                 while let Some(row) = found.next()? {
@@ -153,13 +157,15 @@ fn read_report(text: &str) -> Result<DuplicateReport, StoreError> {
     DuplicateReport::from_json(text).map_err(|error| StoreError::Column { column: "report", value: error.to_string() })
 }
 
-/// Inserts the parts and gathers their keys.
+/// Inserts the parts and gathers their keys. What is on record already keeps its entry.
 fn insert(db: &Transaction<'_>, record: &FingerprintRecord, keys: &mut Vec<(i64, i64)>) -> Result<(), StoreError> {
     let place = &record.precedence;
     let hotkey = (!record.published).then_some(&place.hotkey.0[..]);
     let sql =
-        "INSERT INTO fingerprints (submission, part, hotkey, family, block, extrinsic, local, work, structure, sketch)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+        "INSERT INTO fingerprints (entry, submission, part, hotkey, family, block, extrinsic, local, work, structure,
+                                   sketch)
+               VALUES (iif(?3 IS NULL, (SELECT min(coalesce(min(entry), 0), 0) - 1 FROM fingerprints), NULL),
+                       ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
                ON CONFLICT (submission, part) DO UPDATE SET family = ?4, work = ?8, structure = ?9, sketch = ?10
                RETURNING entry";
     let mut statement = db.prepare_cached(sql)?;
@@ -183,12 +189,13 @@ fn insert(db: &Transaction<'_>, record: &FingerprintRecord, keys: &mut Vec<(i64,
     Ok(())
 }
 
-/// Inserts keys in their order, so that many at once touch each page of the index once; none where a key has its oldest.
+/// Inserts keys in their order, so that many at once touch each page of the index once; none where a key has its oldest,
+/// but for those of published baselines.
 fn insert_keys(db: &Transaction<'_>, mut keys: Vec<(i64, i64)>) -> Result<(), StoreError> {
     keys.sort_unstable();
     keys.dedup();
     let sql = "INSERT INTO fingerprint_keys (key, entry) SELECT ?1, ?2
-               WHERE (SELECT count(*) FROM (SELECT 1 FROM fingerprint_keys WHERE key = ?1 LIMIT ?3)) < ?3
+               WHERE ?2 < 0 OR (SELECT count(*) FROM (SELECT 1 FROM fingerprint_keys WHERE key = ?1 LIMIT ?3)) < ?3
                ON CONFLICT DO NOTHING";
     for (key, entry) in keys {
         execute(db, sql, params![key, entry, OLDEST])?;

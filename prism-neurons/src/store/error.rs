@@ -84,7 +84,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn is_busy(&self) -> bool {
+    /// Whether another process had the database for so long that waiting was given up.
+    pub(crate) fn is_busy(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseBusy, DatabaseLocked};
         matches!(self, Self::Sqlite(rusqlite::Error::SqliteFailure(e, _)) if matches!(e.code, DatabaseBusy | DatabaseLocked))
     }

@@ -142,6 +142,7 @@ async fn an_answer_is_given_once_repeated_freely_and_contradicted_never() {
     let other = store.resolve(all[1].id, says(Answer::Reject, "bob"), now()).await.unwrap_err();
     assert_eq!(other.to_string(), "hold 1 is answered with allow by \"ann\", not open");
     let rulings = store.rulings(all[1].id).await.unwrap();
+    assert_eq!(store.answers(all[1].id).await.unwrap(), rulings);
     assert!(rulings.reviewed && !rulings.compared && rulings.family.is_none());
     // Attached, to a family that is there.
     let stranger = store.resolve(all[2].id, says(Answer::Attach(FamilyId([8; 32])), "ann"), now()).await.unwrap_err();
@@ -220,22 +221,45 @@ async fn a_hold_that_nobody_answers_ends_as_it_was_to_end() {
     let (pending, rejected, held) = (SubmissionStatus::Pending, SubmissionStatus::Rejected, SubmissionStatus::Held);
     assert_eq!(statuses, [pending, pending, rejected, pending, held]);
     assert_eq!(store.rulings(all[1].id).await.unwrap().family, Some(FAMILY));
+    assert_eq!(store.answers(all[1].id).await.unwrap(), Default::default(), "nobody said anything");
     let again = store.rulings(all[4].id).await.unwrap();
     assert!(!again.compared && !again.reviewed, "examined as if it had never been held");
     let ended = store.holds_of(all[3].id).await.unwrap().remove(0).ended.unwrap();
     assert_eq!((ended.operator, ended.note.as_str()), (None, "nobody answered in time"));
 }
 
-#[tokio::test]
-async fn a_popular_shape_does_not_make_a_lookup_longer_and_its_oldest_stay() {
-    let store = Store::in_memory().unwrap();
-    let record = |n: u32, fingerprint: Fingerprint| FingerprintRecord {
+fn record(n: u32, fingerprint: Fingerprint) -> FingerprintRecord {
+    FingerprintRecord {
         submission: SubmissionId::of_parts("test", &[&n.to_le_bytes()]),
         family: fingerprint.family,
         precedence: place(ALICE, n),
         published: false,
         fingerprint,
-    };
+    }
+}
+
+#[tokio::test]
+async fn a_baseline_that_is_published_late_is_found_however_popular_its_shape_is_by_then() {
+    let store = Store::in_memory().unwrap();
+    store.keep_fingerprints((0..40).map(|n| record(n, print(1, 0, n))).collect()).await.unwrap();
+    let published = |n| FingerprintRecord { published: true, ..record(n, print(1, 0, n)) };
+    let asked = print(1, 0, 9999);
+    // At each start of a process.
+    for _ in 0..2 {
+        store.keep_fingerprints(vec![published(100), published(101)]).await.unwrap();
+        store.keep_fingerprints(vec![record(200, print(2, 0, 0))]).await.unwrap();
+        let found = store.alike(&asked).await.unwrap();
+        let public: Vec<SubmissionId> =
+            found.iter().filter(|entry| entry.hotkey.is_none()).map(|entry| entry.submission).collect();
+        assert_eq!(public, [published(101).submission, published(100).submission]);
+        assert!(found.iter().any(|entry| entry.submission == record(0, asked.clone()).submission), "the oldest stays");
+    }
+    assert_eq!(store.alike(&print(2, 0, 0)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_popular_shape_does_not_make_a_lookup_longer_and_its_oldest_stay() {
+    let store = Store::in_memory().unwrap();
     // A thousand variants of one shape, and a few of another.
     let crowd: Vec<FingerprintRecord> = (0..1000).map(|n| record(n, print(1, 10, n))).collect();
     store.keep_fingerprints(crowd.clone()).await.unwrap();

@@ -139,7 +139,7 @@ pub struct HoldRecord {
     pub report: Option<DuplicateReport>,
 }
 
-/// What operators decided about a submission so far.
+/// What was decided about a submission so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rulings {
     /// Suspicions of reviewers are no reason to hold it any more.
@@ -212,26 +212,20 @@ impl Store {
         .await
     }
 
-    /// What operators decided about a submission so far.
+    /// What was decided about a submission so far, by operators or by time.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn rulings(&self, id: SubmissionId) -> Result<Rulings, StoreError> {
-        self.read(move |db| {
-            let sql = "SELECT rule, family FROM holds WHERE submission = ?1 AND answer IN ('allow', 'attach')
-                       ORDER BY number";
-            let mut rulings = Rulings::default();
-            for (rule, family) in rows(db, sql, [id.to_string()], |row| {
-                Ok((row.text("rule")?, row.parsed_option::<FamilyId>("family")?))
-            })? {
-                let compared = rule.starts_with(DUPLICATE_RULES) || family.is_some();
-                rulings.compared |= compared;
-                rulings.reviewed |= !rule.starts_with(DUPLICATE_RULES);
-                rulings.family = family.or(rulings.family);
-            }
-            Ok(rulings)
-        })
-        .await
+        self.read(move |db| decided(db, id, false)).await
+    }
+
+    /// What operators decided about a submission so far: a hold that nobody answered clears nobody else.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn answers(&self, id: SubmissionId) -> Result<Rulings, StoreError> {
+        self.read(move |db| decided(db, id, true)).await
     }
 
     /// Answers a hold: compare and set, on record with who said so and why. The submission goes on in the cohort that is
@@ -305,6 +299,22 @@ impl Store {
         })
         .await
     }
+}
+
+fn decided(db: &Connection, id: SubmissionId, answered: bool) -> Result<Rulings, StoreError> {
+    let sql = "SELECT rule, family FROM holds WHERE submission = ?1 AND answer IN ('allow', 'attach')
+                 AND (operator IS NOT NULL OR NOT ?2)
+               ORDER BY number";
+    let mut rulings = Rulings::default();
+    for (rule, family) in rows(db, sql, params![id.to_string(), answered], |row| {
+        Ok((row.text("rule")?, row.parsed_option::<FamilyId>("family")?))
+    })? {
+        let compared = rule.starts_with(DUPLICATE_RULES) || family.is_some();
+        rulings.compared |= compared;
+        rulings.reviewed |= !rule.starts_with(DUPLICATE_RULES);
+        rulings.family = family.or(rulings.family);
+    }
+    Ok(rulings)
 }
 
 /// Puts a hold on record, beside the step that holds.

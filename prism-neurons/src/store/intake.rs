@@ -98,9 +98,11 @@ impl Store {
             }
             let cohort = first(db, OPEN_COHORT, [], |row| row.number::<i64>("number"))?;
             let id = bundle_id(arrival.hotkey, arrival.archive);
-            // Two requests may have seen the head in another order than they come here: arrival decides.
+            // Two requests may have seen the head in another order than they come here: arrival decides, and so the newest
+            // row has the largest block.
             let sql = "INSERT INTO intake (id, hotkey, name, kind, archive, bytes, block, cohort, received_at)
-                       VALUES (?1, ?2, ?3, ?4, ?5, ?6, max(?7, (SELECT coalesce(max(block), 0) FROM intake)), ?8, ?9)";
+                       VALUES (?1, ?2, ?3, ?4, ?5, ?6,
+                         max(?7, coalesce((SELECT block FROM intake ORDER BY arrival DESC LIMIT 1), 0)), ?8, ?9)";
             let values = params![
                 id.to_string(),
                 arrival.hotkey.ss58(),

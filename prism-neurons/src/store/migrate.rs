@@ -3,7 +3,7 @@ use super::StoreError;
 use prism_core::Digest;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("schema/0001.sql"),
     include_str!("schema/0002.sql"),
     include_str!("schema/0003.sql"),
@@ -11,6 +11,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("schema/0005.sql"),
     include_str!("schema/0006.sql"),
     include_str!("schema/0007.sql"),
+    include_str!("schema/0008.sql"),
 ];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_version (
@@ -116,6 +117,28 @@ mod tests {
         assert_eq!((rows[8].2.as_str(), rows[10].2.as_str(), rows.len()), (old[4], old[5], 12));
         db.execute("INSERT INTO policy (section, value) VALUES ('plan', '{}')", []).unwrap();
         assert_eq!(db.last_insert_rowid(), 19);
+    }
+
+    #[test]
+    fn baselines_that_were_published_before_come_first_under_their_keys() {
+        let db = Connection::open_in_memory().unwrap();
+        for sql in &MIGRATIONS[..7] {
+            db.execute_batch(sql).unwrap();
+        }
+        for (entry, hotkey) in [(1, "x'02'"), (2, "NULL"), (3, "x'03'"), (4, "NULL")] {
+            let row = format!(
+                "INSERT INTO fingerprints VALUES ({entry}, x'0{entry}', 'recipe', {hotkey}, x'', 0, 0, 0, x'', x'', NULL);
+                 INSERT INTO fingerprint_keys VALUES (7, {entry});"
+            );
+            db.execute_batch(&row).unwrap();
+        }
+        db.execute_batch(MIGRATIONS[7]).unwrap();
+        let entries = |sql: &str| -> String { db.query_row(sql, [], |row| row.get(0)).unwrap() };
+        assert_eq!(entries("SELECT group_concat(entry) FROM (SELECT entry FROM fingerprints ORDER BY 1)"), "-4,-2,1,3");
+        assert_eq!(
+            entries("SELECT group_concat(entry) FROM (SELECT entry FROM fingerprint_keys ORDER BY 1)"),
+            "-4,-2,1,3"
+        );
     }
 
     #[test]

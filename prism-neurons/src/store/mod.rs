@@ -89,6 +89,8 @@ struct Inner {
     live: claims::Live,
     #[cfg(test)]
     writes_left: std::sync::atomic::AtomicI64,
+    #[cfg(test)]
+    busy_writes: std::sync::atomic::AtomicI64,
 }
 
 #[derive(Debug)]
@@ -163,6 +165,8 @@ impl Store {
             live: claims::Live::default(),
             #[cfg(test)]
             writes_left: std::sync::atomic::AtomicI64::new(i64::MAX),
+            #[cfg(test)]
+            busy_writes: std::sync::atomic::AtomicI64::new(0),
         })))
     }
 
@@ -180,6 +184,12 @@ impl Store {
         self.0.writes_left.store(writes, std::sync::atomic::Ordering::SeqCst);
     }
 
+    /// Lets this many transactions fail, as if another process had the database.
+    #[cfg(test)]
+    pub(crate) fn busy_for(&self, writes: i64) {
+        self.0.busy_writes.store(writes, std::sync::atomic::Ordering::SeqCst);
+    }
+
     /// One transaction that may write. Once it is queued it happens, even if the future is dropped.
     async fn write<T, F>(&self, work: F) -> Result<T, StoreError>
     where
@@ -189,6 +199,11 @@ impl Store {
         #[cfg(test)]
         if self.0.writes_left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) <= 0 {
             return Err(StoreError::Closed);
+        }
+        #[cfg(test)]
+        if self.0.busy_writes.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) > 0 {
+            let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+            return Err(rusqlite::Error::SqliteFailure(busy, None).into());
         }
         self.send(TransactionBehavior::Immediate, work).await
     }

@@ -140,8 +140,8 @@ impl Store {
     /// Those of the database.
     pub async fn retry_baselines(&self, cohort: u64) -> Result<usize, StoreError> {
         self.write(move |db| {
-            let sql = "UPDATE runs SET status = 'pending', attempts = 0, orphaned = 0, not_before = NULL,
-                         checkpoint = NULL
+            let sql = "UPDATE runs SET status = 'pending', attempts = 0, orphaned = 0, stopped = 0,
+                         not_before = NULL, checkpoint = NULL
                        WHERE status = 'abandoned' AND task IN (
                            SELECT er.task FROM entrant_runs er JOIN entrants e USING (cohort, submission)
                            WHERE cohort = ?1 AND e.role = 'baseline')";

@@ -222,7 +222,7 @@ async fn a_submission_walks_through_a_store_that_is_reopened_before_every_step()
     let claim = claimed(store.step()).await.unwrap();
     let foreign = store.step().finish_run(&claim, &evidence(&tasks[0]), now()).await.unwrap_err();
     assert!(foreign.to_string().ends_with("not its own"), "{foreign}");
-    store.step().fail_run(&claim, "disk full".into(), None, now()).await.unwrap();
+    store.step().fail_run(&claim, "disk full".into(), None, false, now()).await.unwrap();
     let statuses: Vec<RunStatus> = store.step().runs(1, first.id).await.unwrap().iter().map(|r| r.status).collect();
     assert_eq!(statuses, [RunStatus::Done, RunStatus::Abandoned]);
     assert_eq!(store.step().evidence(1).await.unwrap()[&first.id], [evidence(&tasks[0])]);

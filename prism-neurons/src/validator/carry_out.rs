@@ -6,9 +6,9 @@ use crate::store::{
     cohorts::CohortRecord,
 };
 use async_trait::async_trait;
-use futures::future::{Either, select, try_join_all};
+use futures::future::{Either, join_all, select};
 use prism_core::{
-    Artifacts, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId,
+    Artifacts, Block, Cancel, Digest, Error, Evidence, Fault, Kind, Result, TaskId,
     evidence::RunOutcome,
     observer::Event,
     submission::FailureClass,
@@ -27,10 +27,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(2);
 /// Signs of life in the time of a lease.
 const BEATS: u32 = 3;
+/// How often the end of a run, which may be worth hours, is put on record when another process has the database.
+const RECORDINGS: u32 = 5;
+/// The pause between two of these.
+const BETWEEN_RECORDINGS: Duration = Duration::from_secs(1);
 /// The kind of alarms about devices.
 const ALARM: &str = "devices";
 
-/// How often a run is tried when this machine fails. A subject's own failure is evidence and never tried again.
+/// How often a run is tried when this machine fails. A subject's own failure is evidence and never tried again; an attempt
+/// that was stopped, or whose process ended, is no try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryRule {
     /// Attempts in all.
@@ -49,9 +54,9 @@ impl Default for RetryRule {
 }
 
 impl RetryRule {
-    /// The pause after an attempt, from 1.
-    fn pause_after(&self, attempt: u32) -> Duration {
-        let doubled = 1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+    /// The pause after a try, from 1.
+    fn pause_after(&self, tries: u32) -> Duration {
+        let doubled = 1u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX);
         self.pause.saturating_mul(doubled).min(LONGEST_PAUSE)
     }
 }
@@ -85,16 +90,25 @@ fn goes_on(error: &Error) -> bool {
 impl Validator {
     /// Carries out all runs of a cohort that are due, some at the same time, and waits for those that come again or are
     /// another process's. How many it ended.
+    ///
+    /// Every worker comes to its end before the first error is told: what fails one must not drop what others have been at
+    /// for hours.
     pub(super) async fn carry_out(&self, cohort: &CohortRecord, cancel: &Cancel) -> Result<usize> {
         let workers = (0..self.0.workers).map(|_| self.work(cohort, cancel));
-        Ok(try_join_all(workers).await?.into_iter().sum())
+        join_all(workers).await.into_iter().sum()
     }
 
     async fn work(&self, cohort: &CohortRecord, cancel: &Cancel) -> Result<usize> {
         let mut done = 0;
+        let mut known: Option<(Duration, Terms)> = None;
         loop {
             self.go_on(cancel)?;
-            let terms = self.terms(cohort).await?;
+            let now = self.0.clock.monotonic();
+            let fresh = known.as_ref().filter(|(read, _)| now.saturating_sub(*read) < LOOK);
+            let terms = match fresh.map(|(_, terms)| terms.clone()) {
+                Some(terms) => terms,
+                None => known.insert((now, self.terms(cohort).await?)).1.clone(),
+            };
             let lease = terms.lease;
             match self.0.store.claim_run(cohort.number, terms, self.0.clock.now()).await? {
                 Next::Run(claim) => {
@@ -116,8 +130,16 @@ impl Validator {
     }
 
     /// How many devices a run gets is the cohort's policy; which devices there are is for the operator to say at any time.
+    /// Runs of a seeded cohort ask nothing of the chain, and don't wait for it.
     async fn terms(&self, cohort: &CohortRecord) -> Result<Terms> {
-        let reading = self.read_policy().await?;
+        let block = match self.0.chain.head().await {
+            Ok(head) => head.finalized,
+            Err(error) => {
+                tracing::warn!(error = error.chain(), "no chain: policy as of the last block on record");
+                self.0.store.last_block().await?.unwrap_or(Block(0))
+            }
+        };
+        let reading = self.read_policy_at(block).await?;
         let own = self.policy_of(cohort);
         let now = reading.policy.whole.as_deref().filter(|_| reading.inconsistent.is_none()).unwrap_or(own);
         let lease = Duration::from_secs(now.gpu.lease_seconds);
@@ -165,12 +187,12 @@ impl Validator {
         trained: Result<Evidence>,
         cancel: &Cancel,
     ) -> std::result::Result<(), RecordError> {
-        let (id, attempt) = (claim.task.id(), claim.attempt);
+        let (id, attempt, tries) = (claim.task.id(), claim.attempt, claim.tries);
         let error = match trained {
             Ok(evidence) => {
                 // Asked again: there may be another one by now.
                 let checkpoint = self.0.store.checkpoint(id).await?;
-                let digest = self.0.store.finish_run(claim, &evidence, self.0.clock.now()).await?;
+                let digest = self.finish(claim, &evidence).await?;
                 let (class, resumed) = (class(&evidence), evidence.resumed);
                 tracing::info!(task = %id, evidence = %digest, class, resumed, "run finished");
                 self.forget(checkpoint).await;
@@ -179,24 +201,38 @@ impl Validator {
             Err(error) => error,
         };
         let stop = cancel.is_cancelled();
-        let give_up = !stop && attempt >= self.0.retry.attempts;
+        let give_up = !stop && tries >= self.0.retry.attempts;
         let now = self.0.clock.now();
         let again: Option<SystemTime> = match (give_up, stop) {
             (true, _) => None,
             (false, true) => Some(now),
-            (false, false) => Some(now + self.0.retry.pause_after(attempt)),
+            (false, false) => Some(now + self.0.retry.pause_after(tries)),
         };
         let before = if give_up || !goes_on(&error) { self.0.store.drop_checkpoint(id).await? } else { None };
         // What a guest wrote last may be in the text, and the store keeps it: it stays out of ordinary logs.
-        tracing::warn!(task = %id, attempt, give_up, kind = ?error.kind(), "run failed on this machine");
+        tracing::warn!(task = %id, attempt, tries, give_up, kind = ?error.kind(), "run failed on this machine");
         tracing::debug!(task = %id, error = error.chain(), "run failed on this machine");
-        self.0.store.fail_run(claim, error.chain(), again, now).await?;
+        self.0.store.fail_run(claim, error.chain(), again, stop, now).await?;
         self.forget(before).await;
         if stop {
             let error = Error::new(Kind::Cancelled, Fault::Policy, format!("run {id} was cancelled"));
             return Err(RecordError::Other(error));
         }
         Ok(())
+    }
+
+    /// Puts a run's evidence on record, some seconds later where another process has the database.
+    async fn finish(&self, claim: &Claim, evidence: &Evidence) -> std::result::Result<Digest, StoreError> {
+        let mut again = 1..RECORDINGS;
+        loop {
+            match self.0.store.finish_run(claim, evidence, self.0.clock.now()).await {
+                Err(error) if error.is_busy() && again.next().is_some() => {
+                    tracing::warn!(task = %claim.task.id(), error = %error, "run not recorded yet");
+                    self.0.clock.sleep(BETWEEN_RECORDINGS).await;
+                }
+                ended => return ended,
+            }
+        }
     }
 
     /// Extends the lease until it can't, and says why. In real time, whatever the clock: it is about this process.

@@ -25,7 +25,7 @@ use prism_eval::{
     duplicate::Action,
     examination::{Content, Examination},
     guest::GuestBundle,
-    policy::{DuplicateNumbers, ReviewPolicy},
+    policy::{DuplicateNumbers, PrismPolicy, ReviewPolicy},
     review::Review,
 };
 
@@ -72,10 +72,12 @@ impl Validator {
         if records.is_empty() {
             return Ok(false);
         }
-        let numbers = self.duplicate_numbers().await?;
+        let policy = self.read_policy().await?.policy;
+        let numbers = DuplicateNumbers::from_numbers(&policy.numbers)?;
+        let policy = policy.whole.as_deref().unwrap_or(&self.0.policy);
         for record in &records {
             let id = record.submission.id;
-            let (outcome, findings) = self.examine(record, &numbers, cancel).await?;
+            let (outcome, findings) = self.examine(record, policy, &numbers, cancel).await?;
             let now = self.0.clock.now();
             match outcome {
                 Outcome::Passed(examined) => {
@@ -102,6 +104,7 @@ impl Validator {
     async fn examine(
         &self,
         record: &SubmissionRecord,
+        policy: &PrismPolicy,
         numbers: &DuplicateNumbers,
         cancel: &Cancel,
     ) -> Result<(Outcome, Vec<ReviewerFinding>)> {
@@ -115,12 +118,10 @@ impl Validator {
             Err(error) => return Ok((rejected(None, error.rule(), error.to_string()), Vec::new())),
         };
         let kind = examination.kind();
-        let policy = self.read_policy().await?.policy;
-        let policy = policy.whole.as_deref().unwrap_or(&self.0.policy);
         if let Err(error) = policy.artifacts.admit(bytes.len() as u64, &examination.bundle) {
             return Ok((rejected(Some(kind), TOO_MUCH, error.to_string()), Vec::new()));
         }
-        let rulings = self.0.store.rulings(id).await?;
+        let mut rulings = self.0.store.rulings(id).await?;
         let (verdict, findings) = match self.review(id, &examination, &policy.review, cancel).await {
             Ok(reviewed) => reviewed,
             Err(error) if cancel.is_cancelled() => return Err(error),
@@ -136,10 +137,18 @@ impl Validator {
             Verdict::Hold(finding) if !rulings.reviewed => held(kind, &finding.rule, place(&finding)),
             Verdict::Hold(_) | Verdict::Pass => self.name(&examination).await?,
         };
-        let provenance = match &outcome {
+        let found = match &outcome {
             Outcome::Rejected(..) => None,
             Outcome::Passed(_) | Outcome::Held(_) => self.provenance(record, &examination, numbers).await?,
         };
+        let (provenance, own) = found.map_or((None, Vec::new()), |(provenance, own)| (Some(provenance), own));
+        // One may always tune what an operator cleared.
+        if !rulings.compared
+            && let Some(lent) = self.lent(&own).await?
+        {
+            rulings.compared = true;
+            rulings.family = rulings.family.or(lent.family);
+        }
         Ok((judged(outcome, provenance, &rulings), findings))
     }
 

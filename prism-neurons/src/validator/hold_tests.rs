@@ -104,6 +104,38 @@ async fn what_lies_in_the_band_is_held_and_goes_on_when_an_operator_says_so() {
 }
 
 #[tokio::test]
+async fn what_an_operator_cleared_may_be_tuned_and_what_nobody_answered_may_not() {
+    let manifest =
+        "kind: full\narchitecture: { entrypoint: model.graph.yaml }\ntraining: { entrypoint: recipe.yaml }\n";
+    let recipe = "recipe: prism.recipe/1\noptimizer: { kind: adamw, learning_rate: 0.003 }\n";
+    let graph = ORIGINAL.replace("id: final_norm, op: rms_norm", "id: final_norm, op: layer_norm");
+    let files = [("prism.yaml", manifest), ("model.graph.yaml", &graph), ("recipe.yaml", recipe)];
+    let tuned = bundle::pack(&files.map(|(path, text)| (path.to_owned(), text.to_owned())).into()).unwrap();
+    for answered in [true, false] {
+        let world = World::new();
+        let store = world.store();
+        let (validator, alice, bob) = after(&world, &store, &doubtful()).await;
+        if answered {
+            store.resolve(bob, says(Answer::Allow), validator.0.clock.now()).await.unwrap();
+        } else {
+            world.clock.time.advance(Duration::from_secs(25 * 3600));
+        }
+        validator.run_cohort(&Cancel::new()).await.unwrap();
+        let tune = world.submit(&store, BOB, &tuned, SubmissionKind::Full).await;
+        validator.run_cohort(&Cancel::new()).await.unwrap();
+        assert_eq!(store.duplicate_report(tune).await.unwrap().unwrap().action, Action::Hold);
+        let (first, cleared, tune) =
+            (record(&store, alice).await, record(&store, bob).await, record(&store, tune).await);
+        if answered {
+            assert_eq!((tune.status, tune.family), (SubmissionStatus::Completed, cleared.family));
+            assert_ne!(tune.family, first.family);
+        } else {
+            assert_eq!((tune.status, cleared.family), (SubmissionStatus::Held, first.family));
+        }
+    }
+}
+
+#[tokio::test]
 async fn attached_and_expired_it_belongs_to_the_family_that_was_there_and_rejected_it_ends() {
     for answer in ["attach", "expire", "reject"] {
         let world = World::new();

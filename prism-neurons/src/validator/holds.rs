@@ -7,8 +7,7 @@ use super::{
 use crate::store::{
     cohorts::CohortStatus,
     duplicates::{FingerprintRecord, Provenance},
-    families::FamilyRecord,
-    holds::{Ending, Expiry, Holding},
+    holds::{Ending, Expiry, Holding, Rulings},
     submissions::SubmissionRecord,
 };
 use prism_core::{
@@ -17,28 +16,24 @@ use prism_core::{
     submission::{Precedence, SubmissionStatus},
 };
 use prism_eval::{
-    duplicate::{Fingerprint, Subject, likeness, report},
+    duplicate::{Fingerprint, Subject, likeness, report, tuned},
     examination::Examination,
     policy::DuplicateNumbers,
 };
-use std::time::SystemTime;
+use std::{collections::BTreeSet, time::SystemTime};
 
 /// The rule that holds what nobody can call a copy or an idea of its own without looking.
 pub(super) const BORDERLINE: &str = "duplicate.borderline";
 
 impl Validator {
-    /// What a copy is, as of now.
-    pub(super) async fn duplicate_numbers(&self) -> Result<DuplicateNumbers> {
-        Ok(DuplicateNumbers::from_numbers(&self.read_policy().await?.policy.numbers)?)
-    }
-
-    /// What a submission resembles among those that came before it; none where the family it targets is not on record.
+    /// What a submission resembles among those that came before it, and which of its author's own it is a tune of where it
+    /// has to be looked at; none where the family it targets is not on record.
     pub(super) async fn provenance(
         &self,
         record: &SubmissionRecord,
         examination: &Examination,
         numbers: &DuplicateNumbers,
-    ) -> Result<Option<Provenance>> {
+    ) -> Result<Option<(Provenance, Vec<SubmissionId>)>> {
         let family = match (examination.family(), examination.target()) {
             (Some(family), _) => Some(family),
             (None, Some(target)) => self.0.store.family(target).await?.map(|family| family.id),
@@ -48,8 +43,20 @@ impl Validator {
         let fingerprint = Fingerprint::of(examination, family)?;
         let entries = self.0.store.alike(&fingerprint).await?;
         let (submission, precedence) = (record.submission.id, record.submission.precedence);
-        let report = report(&Subject { submission, precedence, fingerprint: &fingerprint }, &entries, numbers);
-        Ok(Some(Provenance { fingerprint, family, report }))
+        let subject = Subject { submission, precedence, fingerprint: &fingerprint };
+        let (report, own) = (report(&subject, &entries, numbers), tuned(&subject, &entries, numbers));
+        Ok(Some((Provenance { fingerprint, family, report }, own)))
+    }
+
+    /// The first of an operator's rulings on what these submissions resemble.
+    pub(super) async fn lent(&self, own: &[SubmissionId]) -> Result<Option<Rulings>> {
+        for id in own {
+            let answers = self.0.store.answers(*id).await?;
+            if answers.compared {
+                return Ok(Some(answers));
+            }
+        }
+        Ok(None)
     }
 
     /// How a hold ends when nobody answers.
@@ -100,7 +107,13 @@ impl Validator {
 
     /// Adds to the reports of the newest settled cohort how the losses of each submission and of the closest that was
     /// measured beside it compare, row by row. Evidence for a person who looks: nothing follows from it.
-    pub(super) async fn compare_losses(&self) -> Result<()> {
+    pub(super) async fn compare_losses(&self) {
+        if let Err(error) = self.add_losses().await {
+            tracing::error!(error = error.chain(), "losses not compared; the next start tries again");
+        }
+    }
+
+    async fn add_losses(&self) -> Result<()> {
         let cohorts = self.0.store.cohorts(64).await?;
         let Some(cohort) = cohorts.into_iter().find(|cohort| cohort.status == CohortStatus::Settled) else {
             return Ok(());
@@ -109,14 +122,21 @@ impl Validator {
         if reports.is_empty() {
             return Ok(());
         }
-        let evidence = self.0.store.evidence(cohort.number).await?;
-        let runs = |id: SubmissionId| evidence.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let published: Vec<FamilyRecord> = self.published_families().await?;
+        let entrants = self.0.store.entrants(cohort.number).await?;
+        let entrants: BTreeSet<SubmissionId> = entrants.into_iter().map(|entrant| entrant.submission).collect();
+        let (store, number) = (&self.0.store, cohort.number);
+        let mut baselines = Vec::new();
+        for family in self.published_families().await? {
+            let id = baseline_id(family.id);
+            baselines.push((id, store.evidence_of(number, id).await?));
+        }
         for mut report in reports {
-            let beside = |id: &SubmissionId| *id != report.submission && !runs(*id).is_empty();
+            let beside = |id: &SubmissionId| *id != report.submission && entrants.contains(id);
             let Some(closest) = report.closest.iter().map(|one| one.submission).find(beside) else { continue };
-            let mut baselines = published.iter().map(|family| baseline_id(family.id)).filter(|id| *id != closest);
-            let found = baselines.find_map(|id| likeness(runs(report.submission), runs(closest), runs(id)));
+            let own = store.evidence_of(number, report.submission).await?;
+            let other = store.evidence_of(number, closest).await?;
+            let mut baselines = baselines.iter().filter(|(id, _)| *id != closest);
+            let found = baselines.find_map(|(_, baseline)| likeness(&own, &other, baseline));
             if found.is_some() {
                 report.losses = found;
                 self.0.store.amend_report(report).await?;

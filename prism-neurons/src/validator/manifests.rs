@@ -58,20 +58,32 @@ impl Validator {
     }
 
     async fn write_unwritten(&self) -> Result<()> {
-        for number in self.0.store.unwritten_cohorts(BATCH).await? {
-            let settled = self.settled(number).await?;
-            let mut records = Vec::new();
-            for entrant in &settled.entrants {
-                let files = self.manifest_of(&settled, entrant).await.map_err(|error| {
-                    let (submission, error) = (entrant.submission, error.chain());
-                    tracing::error!(%submission, error, "run manifest not written");
-                    error
-                });
-                records.push(ManifestRecord { submission: entrant.submission, family: entrant.family, files });
+        let mut written = 0;
+        // One that can't be read comes again after the next settlement, and is in no other's way.
+        for number in self.0.store.unwritten_cohorts(usize::MAX >> 1).await? {
+            match self.write_cohort(number).await {
+                Ok(()) => written += 1,
+                Err(error) => tracing::error!(cohort = number, error = error.chain(), "run manifests not written"),
             }
-            self.0.store.record_manifests(number, records, self.0.clock.now()).await?;
+            if written == BATCH {
+                break;
+            }
         }
         Ok(())
+    }
+
+    async fn write_cohort(&self, number: u64) -> Result<()> {
+        let settled = self.settled(number).await?;
+        let mut records = Vec::new();
+        for entrant in &settled.entrants {
+            let files = self.manifest_of(&settled, entrant).await.map_err(|error| {
+                let (submission, error) = (entrant.submission, error.chain());
+                tracing::error!(%submission, error, "run manifest not written");
+                error
+            });
+            records.push(ManifestRecord { submission: entrant.submission, family: entrant.family, files });
+        }
+        Ok(self.0.store.record_manifests(number, records, self.0.clock.now()).await?)
     }
 
     async fn settled(&self, number: u64) -> Result<Settled> {

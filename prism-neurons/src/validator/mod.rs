@@ -28,6 +28,8 @@ mod listen;
 mod lots;
 mod manifests;
 mod material;
+#[cfg(test)]
+mod outage_tests;
 mod pay;
 #[cfg(test)]
 mod plan_tests;
@@ -139,7 +141,7 @@ impl Validator {
                 self.pause(cancel).await?;
             }
         }
-        self.compare_losses().await?;
+        self.compare_losses().await;
         // One vector: where epochs are short, the next one is due by the time that this has landed.
         let head = self.0.chain.head().await?;
         let epoch = self.0.chain.epoch_at(self.0.netuid, head.finalized).await?;
@@ -170,15 +172,16 @@ impl Validator {
             }
         }
         // A kill between the settlement and this leaves it to the next start.
-        self.compare_losses().await
+        self.compare_losses().await;
+        Ok(())
     }
 
     /// One pass over everything but paying. Whether anything moved.
     async fn measure_step(&self, cancel: &Cancel) -> Result<Step> {
-        let mut moved = self.take_in_step().await?;
-        moved |= self.expire_step().await?;
-        // All of them: a cohort is seeded only when nothing in it is unexamined.
-        while self.examine_step(cancel).await? {
+        let mut moved = false;
+        // All of it: what came while the last cohort was measured came in time for the one that closes now, and a cohort is
+        // seeded only when nothing in it is unexamined.
+        while self.take_in_step().await? || self.expire_step().await? || self.examine_step(cancel).await? {
             self.go_on(cancel)?;
             moved = true;
         }
@@ -186,7 +189,7 @@ impl Validator {
         moved |= self.seed_step().await?;
         moved |= self.evaluate_step(cancel).await?;
         if self.settle_step().await? {
-            self.compare_losses().await?;
+            self.compare_losses().await;
             moved = true;
         }
         Ok(if moved { Step::Moved } else { Step::Done })

@@ -4,18 +4,24 @@ use crate::store::{
     cohorts::CohortRecord,
     policy::{Moment, Policy, PolicyReading},
 };
-use prism_core::{Error, Fault, Kind, Result};
+use prism_core::{Block, Error, Fault, Kind, Result};
 use prism_eval::policy::{PolicyError, PrismPolicy};
 
 /// The kind of alarms about policy rows.
 const ALARM: &str = "policy";
 
 impl Validator {
-    /// Reads the policy rows over this validator's own policy. Rows that are refused, and a whole that doesn't fit together,
-    /// are logged once and stand as alarms until they are mended.
+    /// Reads the policy rows that are in effect at the finalized head over this validator's own policy. Rows that are
+    /// refused, and a whole that doesn't fit together, are logged once and stand as alarms until they are mended.
     pub(super) async fn read_policy(&self) -> Result<PolicyReading> {
+        let block = self.0.chain.head().await?.finalized;
+        self.read_policy_at(block).await
+    }
+
+    /// The same as of a block: for what need not wait for a chain that can't be reached.
+    pub(super) async fn read_policy_at(&self, block: Block) -> Result<PolicyReading> {
         let parts = &self.0;
-        let at = Moment { block: parts.chain.head().await?.finalized, time: parts.clock.now() };
+        let at = Moment { block, time: parts.clock.now() };
         let check = |whole: &PrismPolicy| {
             whole.admit(&parts.data)?;
             if whole.score.requires_confirmation() && matches!(parts.cohorts.seed, SeedRule::Fixed(_)) {

@@ -71,7 +71,7 @@ impl Clock for ChainClock {
 pub(super) struct World {
     pub(super) chain: FakeChain,
     pub(super) clock: ChainClock,
-    folder: tempfile::TempDir,
+    pub(super) folder: tempfile::TempDir,
     setter: RecordingSetter,
     trained: Arc<AtomicU64>,
 }
@@ -365,6 +365,24 @@ async fn a_cancelled_validator_stops_and_goes_on_where_it_was() {
     let validator = world.builder(&store, world.trainer()).build().unwrap();
     validator.run_cohort(&Cancel::new()).await.unwrap();
     assert_eq!(world.end(&store).await.submissions[&ALICE].0, SubmissionStatus::Completed);
+}
+
+#[tokio::test]
+async fn all_that_was_accepted_before_a_cohort_closes_is_in_it() {
+    let world = World::new();
+    let store = world.store();
+    let validator = world.builder(&store, world.trainer()).build().unwrap();
+    validator.start().await.unwrap();
+    // While another one was measured its blocks passed, and more came than one poll takes.
+    for n in 0..70 {
+        world.submit(&store, Hotkey([n + 10; 32]), b"no bundle", SubmissionKind::ArchitectureOnly).await;
+    }
+    for _ in 0..120 {
+        world.chain.next_block();
+    }
+    validator.measure_step(&Cancel::new()).await.unwrap();
+    let cohort = store.unsettled_cohort().await.unwrap().unwrap();
+    assert_eq!((cohort.number, store.submissions(Some(1), None, 99).await.unwrap().len()), (1, 70));
 }
 
 #[tokio::test]
